@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from csbrnn.errors import EquationError
@@ -37,6 +38,24 @@ _OPERATORS: dict[type[ast.operator], str] = {
     ast.Sub: "sub",
     ast.Mult: "mul",
     ast.Div: "div",
+}
+
+
+#: The same functions of numbers: what has no vector in it is computed when the text is read.
+_OF_NUMBERS: dict[str, Callable[..., float]] = {
+    "neg": operator.neg,
+    "sigmoid": lambda v: 0.5 * (1 + math.tanh(0.5 * v)),
+    "tanh": math.tanh,
+    "relu": lambda v: max(v, 0.0),
+    "exp": math.exp,
+    "log": math.log,
+    "abs": abs,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "maximum": max,
+    "minimum": min,
 }
 
 
@@ -124,15 +143,17 @@ class _Builder:
         self._values: dict[str, int] = {}  # name -> node
         self._labels: dict[int, str] = {}
         self._place = where
+        self._line = ""
         self._leaves = {"x": Node("input", dimension="input")}
         self._leaves |= {s: Node("state", name=s, dimension=d) for s, d in states.items()}
         self._leaves |= {v: Node("vector", name=v, dimension=d) for v, d in vectors.items()}
 
     def line(self, number: int, line: str) -> None:
-        self._place = f"{self._where}, line {number} ({line.strip()[:80]!r})"
+        self._line = line.strip()
+        self._place = f"{self._where}, line {number} ({self._line[:80]!r})"
         # A NUL byte or absurd nesting must not escape as another kind of exception.
         try:
-            statements = ast.parse(line.strip()).body
+            statements = ast.parse(self._line).body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise self._error(f"not an equation: {getattr(error, 'msg', error)}") from None
         for statement in statements:
@@ -182,8 +203,6 @@ class _Builder:
                 raise self._error(f"expected a number, got {tree.value!r}")
             case ast.Constant(value=int() | float() as value):
                 return self._constant(value)
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-                return self._constant(-value)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self._element_wise("neg", self._expression(operand, depth + 1))
             case ast.BinOp(left=left, op=ast.MatMult(), right=right):
@@ -198,9 +217,13 @@ class _Builder:
                 return self._call(function, [self._expression(a, depth + 1) for a in args])
             case _:
                 raise self._error(
-                    f"`{ast.unparse(tree)[:60]}` is not understood; equations have numbers, names, "
+                    f"`{self._text(tree)}` is not understood; equations have numbers, names, "
                     f"+ - * / @ and the functions {', '.join(UNARY[1:] + BINARY[4:])}"
                 )
+
+    def _text(self, tree: ast.expr) -> str:
+        """The start of an expression as written (`ast.unparse` recurses: not for hostile text)."""
+        return (ast.get_source_segment(self._line, tree) or "")[:60]
 
     def _constant(self, value: float) -> int:
         try:
@@ -233,7 +256,7 @@ class _Builder:
         if not (isinstance(left, ast.Name) and left.id in self._matrices):
             raise self._error(
                 f"left of @ must stand one of the matrices {', '.join(self._matrices)}, "
-                f"got `{ast.unparse(left)[:60]}` (write r * (W @ h), not r * W @ h)"
+                f"got `{self._text(left)}` (write r * (W @ h), not r * W @ h)"
             )
         rows, columns = self._matrices[left.id]
         got = self._nodes[operand].dimension
@@ -247,4 +270,12 @@ class _Builder:
         dimensions = {self._nodes[a].dimension for a in args} - {""}
         if len(dimensions) > 1:
             raise self._error(f"{op} needs operands of one length, got {sorted(dimensions)}")
-        return self._add(Node(op, args, dimension=dimensions.pop() if dimensions else ""))
+        if not dimensions:
+            return self._of_numbers(op, *(self._nodes[a].value for a in args))
+        return self._add(Node(op, args, dimension=dimensions.pop()))
+
+    def _of_numbers(self, op: str, *values: float) -> int:
+        try:
+            return self._constant(_OF_NUMBERS[op](*values))
+        except (ArithmeticError, ValueError):
+            raise self._error(f"{op} of {', '.join(map(str, values))} is not a number") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from csbrnn.cells.cell import Cell
+from csbrnn.cells.cell import Cell, Parameter
 from csbrnn.cells.interpreter import cell_step, split_parts
 from csbrnn.errors import ArgumentError
 
@@ -146,9 +146,8 @@ def run_stack(
         parts = split_parts(
             stack.cell,
             {
-                p.name: parameters[p.name + direction.suffix]
+                p.name: _parameter(p, direction, parameters, xs.dtype)
                 for p in stack.cell.parameters
-                if p.name + direction.suffix in parameters
             },
         )
         current = {name: value[position] for name, value in states.items()}
@@ -158,5 +157,18 @@ def run_stack(
             ys[t] = current[stack.cell.output]
         outputs.append(ys)
         for name, value in current.items():
-            final[name].append(value)
+            # A next state that depends on parameters alone comes without the batch's axes.
+            final[name].append(np.broadcast_to(value, states[name].shape[1:]))
     return np.concatenate(outputs, axis=-1), {n: np.stack(v) for n, v in final.items()}
+
+
+def _parameter(
+    parameter: Parameter,
+    direction: Direction,
+    parameters: Mapping[str, Array],
+    dtype: npt.DTypeLike,
+) -> Array:
+    name = parameter.name + direction.suffix
+    if name not in parameters and not parameter.is_matrix:
+        return np.zeros(parameter.shape(direction.sizes), dtype)
+    return parameters[name]

@@ -1,0 +1,111 @@
+"""Small and fast recurrent networks: prune, pack, compile, and prove that it is the same network.
+
+::
+
+    pruner = csbrnn.prune_(model, csbrnn.Recipe(csbrnn.CSB((16, 64), 16), pruning_rate=8, ...))
+    ...                                          # your training loop, with
+    loss = pruner.loss(loss); ...; pruner.step() # two lines more
+    packed = csbrnn.pack(model)                  # the surviving weights
+    engine = csbrnn.compile(packed)              # no PyTorch from here on
+    y, state = engine.step(x, engine.initial_state())
+
+Importing csbrnn is quick: what needs PyTorch is imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from csbrnn import errors
+from csbrnn.errors import CsbrnnError, CsbrnnWarning, MissingDependencyError
+
+if TYPE_CHECKING:
+    from csbrnn.cells import CELLS, Cell, Stack
+    from csbrnn.model import PackedModel, load, save
+    from csbrnn.nn import pack
+    from csbrnn.patterns import CSB, Pattern, Unstructured
+    from csbrnn.pruning import (
+        ADMM,
+        Distillation,
+        Gradual,
+        OneShot,
+        Pruner,
+        Recipe,
+        prune_,
+        pruner_of,
+    )
+    from csbrnn.runtime import Engine, State, compile
+
+__version__ = "0.1.0"
+
+#: Public name -> the room that has it.
+_ROOMS = {
+    "cells": ("CELLS", "Cell", "Stack"),
+    "model": ("PackedModel", "load", "save"),
+    "nn": ("pack",),
+    "patterns": ("CSB", "Pattern", "Unstructured"),
+    "pruning": (
+        "ADMM",
+        "Distillation",
+        "Gradual",
+        "OneShot",
+        "Pruner",
+        "Recipe",
+        "prune_",
+        "pruner_of",
+    ),
+    "runtime": ("Engine", "State", "compile"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+#: Rooms that need PyTorch.
+_TRAINING_ROOMS = frozenset({"nn", "patterns", "pruning"})
+
+__all__ = [
+    "ADMM",
+    "CELLS",
+    "CSB",
+    "Cell",
+    "CsbrnnError",
+    "CsbrnnWarning",
+    "Distillation",
+    "Engine",
+    "Gradual",
+    "MissingDependencyError",
+    "OneShot",
+    "PackedModel",
+    "Pattern",
+    "Pruner",
+    "Recipe",
+    "Stack",
+    "State",
+    "Unstructured",
+    "compile",
+    "errors",
+    "load",
+    "pack",
+    "prune_",
+    "pruner_of",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    room = _ROOM_OF.get(name, name if name in _ROOMS else None)
+    if room is None:
+        raise AttributeError(f"module 'csbrnn' has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"csbrnn.{room}")
+    except ModuleNotFoundError as error:
+        if room in _TRAINING_ROOMS and error.name == "torch":
+            raise MissingDependencyError(
+                f"csbrnn.{name} needs PyTorch, which is not installed: pip install 'csbrnn[train]'"
+            ) from None
+        raise
+    value = module if name == room else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,0 +1,217 @@
+"""The command line: arguments in, tables out. What a verb does is in `csbrnn.commands`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from csbrnn import __version__
+from csbrnn.errors import ArgumentError, CsbrnnError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="csbrnn",
+    help="Prune recurrent networks, pack them, and run them as fast as the machine allows.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+ModelDir = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a packed model.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")
+]
+Threads = Annotated[int, typer.Option(min=1, max=256, help="Threads of the engine.")]
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Where checkpoints, packed models and result.json go.")
+    ] = Path("csbrnn-demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller network, in under a minute.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget what an earlier run left in OUT.")
+    ] = False,
+    json_file: Json = None,
+) -> None:
+    """Train a character LM, prune it, pack it, prove it, race it.
+
+    The text is Python's own language reference. About ten minutes on two cores. Interrupted, the
+    same command goes on where it stopped.
+    """
+    from csbrnn.commands.demo import FULL, QUICK, run_demo
+
+    result = run_demo(QUICK if quick else FULL, out, _console(), restart=restart)
+    _write_json(json_file, result)
+
+
+@app.command()
+def pack(
+    module: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE",
+            help="`package.module:name` of a torch module or of a function that makes one, or a "
+            "file: a state dict, or a whole pickled module (with --trust).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="State dict to load into the module.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="How to store weights, e.g. `csb(block=16x64,row_group=16)`. "
+                     "Left out: whichever is smallest for each matrix."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Unpickle a whole module: runs code from the file.")
+    ] = False,
+    json_file: Json = None,
+) -> None:
+    """Turn a torch module or checkpoint into a packed model."""
+    from csbrnn.commands.inspect import inspect_model
+    from csbrnn.model import save
+
+    try:
+        from csbrnn.nn import load_module
+        from csbrnn.nn import pack as pack_module
+        from csbrnn.patterns import parse_pattern
+    except ModuleNotFoundError as error:
+        raise ArgumentError(
+            f"packing needs {error.name}, which is not installed: pip install 'csbrnn[train]'"
+        ) from None
+    packed = pack_module(
+        load_module(module, checkpoint, trust=trust),
+        pattern=None if pattern is None else parse_pattern(pattern),
+    )
+    save(packed, out)
+    inspection = inspect_model(packed)
+    _console().print(inspection.table())
+    _write_json(json_file, inspection.to_dict())
+
+
+@app.command()
+def inspect(model: ModelDir, json_file: Json = None) -> None:
+    """Show where a packed model's weights and bytes are, matrix by matrix."""
+    from csbrnn.commands.inspect import inspect_model
+    from csbrnn.model import load
+
+    inspection = inspect_model(load(model))
+    _console().print(inspection.table())
+    _write_json(json_file, inspection.to_dict())
+
+
+@app.command()
+def run(
+    model: ModelDir,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="[INPUT]",
+            help="A text file, a .npy array (steps, features), or - for standard input.",
+        ),
+    ] = "",
+    prompt: Annotated[str, typer.Option(help="Text to begin with, instead of INPUT.")] = "",
+    generate: Annotated[
+        int, typer.Option(min=0, help="Characters to generate after the text.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the likeliest.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the outputs of all steps to this .npy file.")
+    ] = None,
+    threads: Threads = 1,
+    json_file: Json = None,
+) -> None:
+    """Run a packed model on text, an array, or numbers from standard input.
+
+    A character model scores its text, and with --generate goes on from it. A model with float
+    features takes a line of numbers a step and answers each line at once.
+    """
+    from csbrnn.commands.run import run_model
+    from csbrnn.model import load
+    from csbrnn.runtime import compile as compile_model
+
+    packed = load(model)
+    result = run_model(
+        packed,
+        compile_model(packed, threads=threads),
+        source=source,
+        prompt=prompt,
+        length=generate,
+        temperature=temperature,
+        seed=seed,
+        output=output,
+    )
+    _write_json(json_file, result)
+
+
+@app.command()
+def bench(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Directory of a packed model, or a case's name.")
+    ],
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, max=256, help="May be given several times. [1 and 2]")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Measuring time, about.")] = 20.0,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Also measure with caches emptied before each step.")
+    ] = False,
+    json_file: Json = None,
+) -> None:
+    """Race a model's step against PyTorch and ONNX Runtime in their best configurations."""
+    from csbrnn.commands.bench import bench_model
+
+    result = bench_model(
+        model, threads=tuple(threads or (1, 2)), seconds=seconds, cold=cold, console=_console()
+    )
+    _write_json(json_file, result)
+
+
+def main() -> None:
+    """Entry point: runs the command line and turns errors into one line and an exit status."""
+    try:
+        app()
+    except CsbrnnError as error:
+        _console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _write_json(path: Path | None, data: dict[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ArgumentError(f"{path}: can't be written: {error.strerror}") from None

@@ -1,0 +1,253 @@
+"""``csbrnn demo``: the whole path on real text, from training to a race against other engines."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from csbrnn.errors import ArgumentError, MissingDependencyError
+
+try:
+    import torch
+
+    from csbrnn.nn import pack
+    from csbrnn.patterns import parse_pattern
+    from csbrnn.pruning import ADMM, Distillation, Recipe, prune_
+    from csbrnn.tasks.char_lm import CharLM, Training, bits_per_char, train
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"the demo trains a network and needs {error.name}: pip install 'csbrnn[train]'"
+    ) from None
+
+from csbrnn.bench import BenchResult, Case, run_bench
+from csbrnn.commands.run import generate, score
+from csbrnn.model import PackedModel, load, save
+from csbrnn.runtime import compile as compile_model
+from csbrnn.tasks.text import TextCorpus, language_reference
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["FULL", "QUICK", "DemoSettings", "run_demo"]
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo trains.
+
+    Attributes:
+        hidden_size: Units of the LSTM.
+        dense_steps: Training steps before the roads part.
+        steps: Further steps, for the dense and for the pruned network alike.
+        learning_rate: Peak rate of the dense network.
+        pruned_learning_rate: Peak rate while pruning; ADMM wants two to three times the dense one.
+        pattern: What may survive.
+        pruning_rate: Weights before over weights after.
+        dropout: Of the LSTM's outputs. The corpus is small: without it the dense network overfits.
+        bench_seconds: Measuring time.
+    """
+
+    hidden_size: int
+    dense_steps: int
+    steps: int
+    learning_rate: float = 4e-3
+    pruned_learning_rate: float = 8e-3
+    pattern: str = "csb(block=16x64,row_group=16)"
+    pruning_rate: float = 8.0
+    dropout: float = 0.2
+    bench_seconds: float = 20.0
+
+
+FULL = DemoSettings(hidden_size=512, dense_steps=600, steps=1600)
+QUICK = DemoSettings(
+    hidden_size=128, dense_steps=150, steps=200, dropout=0.0, bench_seconds=4.0, pruning_rate=4.0
+)
+
+_PROMPT = "The "
+_GENERATED = 240
+
+
+def run_demo(
+    settings: DemoSettings, out: Path, console: Console, *, restart: bool = False
+) -> dict[str, Any]:
+    """Trains, prunes, packs, compiles, checks, benches, generates.
+
+    Args:
+        settings: `FULL` or `QUICK`.
+        out: Directory for checkpoints, the packed models ``dense`` and ``pruned``, and
+            ``result.json``. What an interrupted run left there is gone on from.
+        console: Where progress and the table go.
+        restart: Delete what is in ``out`` first.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        ArgumentError: ``out`` holds a run with other settings, or something else.
+    """
+    began = time.monotonic()
+    _prepare(out, settings, restart)
+    corpus = TextCorpus.from_text(language_reference())
+    console.print(
+        f"Python's language reference: {len(corpus.train):,} characters to train on, "
+        f"{len(corpus.held_out):,} held out, {len(corpus.vocabulary)} different ones."
+    )
+    dense, pruned = _train(settings, corpus, out, console)
+    models = {}
+    for name, module in (("dense", dense), ("pruned", pruned)):
+        models[name] = pack(module, metadata={"vocabulary": list(corpus.vocabulary)})
+        save(models[name], out / name)
+
+    result: dict[str, Any] = {"settings": asdict(settings)}
+    for name, module in (("dense", dense), ("pruned", pruned)):
+        result[name] = _measure(load(out / name), module, corpus)
+    result["max_abs_error"] = result["pruned"].pop("max_abs_error")
+    result["dense"].pop("max_abs_error")
+
+    with _progress(console, "racing against other engines", 1.0) as report:
+        race = run_bench(
+            [Case("demo", models["pruned"])],
+            threads=(1, 2),
+            seconds=settings.bench_seconds,
+            progress=report,
+        )
+    result["latency_us"] = {
+        f"{row.contender} {row.variant} {row.precision}, {row.threads} thread(s)": row.median_us
+        for row in race.rows
+    }
+    result["bench"] = race.to_dict()
+    _show(result, models, race, console)
+    result["seconds"] = time.monotonic() - began
+    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    console.print(f"Written: {out / 'result.json'}; packed models: {out / 'dense'}, {out / 'pruned'}")
+    return result
+
+
+def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
+    """Makes ``out`` ours: new, or left by a run with the same settings."""
+    marker = out / "settings.json"
+    wanted = json.dumps(asdict(settings), indent=2) + "\n"
+    if out.exists() and not out.is_dir():
+        raise ArgumentError(f"{out}: must be a directory, is a file; name another with --out")
+    ours = marker.is_file()
+    if out.exists() and not ours and any(out.iterdir()):
+        raise ArgumentError(f"{out}: is not empty and not from a demo; name another with --out")
+    if ours and restart:
+        shutil.rmtree(out)
+    elif ours and marker.read_text(encoding="utf-8") != wanted:
+        raise ArgumentError(
+            f"{out}: holds a demo with other settings (--quick or not, or another version); "
+            "name another directory with --out, or start again with --restart"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text(wanted, encoding="utf-8")
+
+
+def _train(
+    settings: DemoSettings, corpus: TextCorpus, out: Path, console: Console
+) -> tuple[CharLM, CharLM]:
+    """Trains one network, then sends it down two roads of equal length: dense, and pruned."""
+    torch.manual_seed(0)
+    network = CharLM(len(corpus.vocabulary), settings.hidden_size, dropout=settings.dropout)
+    start = Training(settings.dense_steps, settings.learning_rate, decay_from=1.0)
+    with _progress(console, "training the dense network", start.steps) as report:
+        train(network, corpus, start, checkpoint=out / "start.pt", progress=report)
+
+    dense = copy.deepcopy(network)
+    finish = Training(settings.steps, settings.learning_rate, seed=1)
+    with _progress(console, "dense, the same number of steps", finish.steps) as report:
+        train(dense, corpus, finish, checkpoint=out / "dense.pt", progress=report)
+
+    pruned = copy.deepcopy(network)
+    half = settings.steps // 2
+    pruner = prune_(
+        pruned,
+        Recipe(
+            parse_pattern(settings.pattern),
+            pruning_rate=settings.pruning_rate,
+            method=ADMM(admm_steps=half, retrain_steps=settings.steps - half),
+            distill=Distillation(weight=0.5),
+        ),
+    )
+    finish = replace(finish, learning_rate=settings.pruned_learning_rate)
+    with _progress(console, "pruning by ADMM, retraining", finish.steps) as report:
+        train(pruned, corpus, finish, checkpoint=out / "pruned.pt", pruner=pruner, progress=report)
+    pruner.finalize()
+    return dense, pruned
+
+
+def _measure(model: PackedModel, module: CharLM, corpus: TextCorpus) -> dict[str, Any]:
+    """Runs a packed model over the held-out text, beside the PyTorch module it came from."""
+    logits, _ = compile_model(model)(corpus.held_out)
+    module.eval()
+    with torch.inference_mode():
+        tokens = torch.from_numpy(corpus.held_out.astype(np.int64))
+        expected, _ = module(tokens[:, None])
+    return {
+        "bits_per_char": score(logits, corpus.held_out),
+        "bits_per_char_pytorch": bits_per_char(module, corpus),
+        "weights": model.kept_weights,
+        "nbytes": model.nbytes,
+        "pruning_rate": model.pruning_rate,
+        "compression": model.compression,
+        "max_abs_error": float(np.abs(logits - expected[:, 0].numpy()).max()),
+    }
+
+
+def _show(
+    result: dict[str, Any], models: dict[str, PackedModel], race: BenchResult, console: Console
+) -> None:
+    from rich.table import Table
+
+    for name, model in models.items():
+        vocabulary = model.metadata["vocabulary"]
+        text = "".join(generate(compile_model(model), vocabulary, _PROMPT, _GENERATED))
+        result[name]["sample"] = _PROMPT + text
+        console.rule(f"{name} writes")
+        console.print(_PROMPT + text, markup=False, highlight=False)
+    console.print(race.table())
+    table = Table(title="Language reference, held-out text (measured)")
+    for column in ("", "bits/char", "weights", "rate", "bytes"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in models:
+        row = result[name]
+        table.add_row(
+            name,
+            f"{row['bits_per_char']:.3f}",
+            f"{row['weights']:,}",
+            f"{row['pruning_rate']:.1f}x",
+            f"{row['nbytes']:,}",
+        )
+    console.print(table)
+    console.print(f"Largest difference between engine and PyTorch: {result['max_abs_error']:.1e}")
+
+
+@contextmanager
+def _progress(
+    console: Console, what: str, total: float
+) -> Iterator[Callable[[float, float], None]]:
+    """A progress bar; the function yielded takes (done, loss in bits or 0)."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:34}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=total, note="")
+
+        def report(done: float, loss: float = 0.0) -> None:
+            progress.update(task, completed=done, note=f"{loss:.2f} bits/char" if loss else "")
+
+        yield report

@@ -1,0 +1,218 @@
+"""Which lines (row groups or columns) each block keeps, and its four encodings.
+
+One axis of a CSB matrix is a list of *units* for every block: its kept row groups, or its kept
+columns, numbered from the block's first. ``capacity[b]`` is how many units block ``b`` has; blocks
+at the matrix's edge may have fewer. An axis is stored in one of four ways:
+
+========== ============================================= =========================================
+encoding   for each block                                when it is the smallest
+========== ============================================= =========================================
+``all``    nothing: a block with anything keeps all      stripes, vectors, whole blocks; the other
+                                                         axis tells which blocks hold anything
+``flags``  1 bit: all its units or none                  block sparsity
+``bitmap`` 1 bit a unit                                  more than about 1 unit in log2(n) kept
+``list``   a count, then ceil(log2(n)) bits a kept unit  fewer kept
+========== ============================================= =========================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.errors import FormatError
+from csbrnn.formats.bits import bit_width, pack, packed_nbytes, unpack
+
+__all__ = [
+    "ENCODINGS",
+    "Lines",
+    "check_nbytes",
+    "choose_encodings",
+    "decode_counts",
+    "decode_units",
+    "offsets",
+]
+
+ENCODINGS: Final = ("all", "flags", "bitmap", "list")
+"""In order of preference where sizes are equal: the cheaper to decode first."""
+
+Counts = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """The units that each block keeps along one axis.
+
+    Attributes:
+        capacity: (blocks,) int64, units in each block, kept or not; each at least 1.
+        counts: (blocks,) int64, units kept in each block.
+        units: (sum of counts,) int32, numbered within the block, ascending within each block.
+    """
+
+    capacity: Counts
+    counts: Counts
+    units: NDArray[np.int32]
+
+    @classmethod
+    def from_mask(cls, capacity: Counts, keep: NDArray[np.bool_]) -> Lines:
+        """Return the lines marked in ``keep``, of shape (blocks, largest capacity)."""
+        block, unit = np.nonzero(keep)
+        counts = np.bincount(block, minlength=len(capacity)).astype(np.int64)
+        return cls(capacity, counts, unit.astype(np.int32))
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return which units are kept. Shape: (blocks, largest capacity)."""
+        keep = np.zeros((len(self.counts), _largest(self.capacity)), np.bool_)
+        keep[np.repeat(np.arange(len(self.counts)), self.counts), self.units] = True
+        return keep
+
+    @property
+    def offsets(self) -> Counts:
+        """(blocks + 1,) int64: block ``b`` keeps ``units[offsets[b]:offsets[b + 1]]``."""
+        return offsets(self.counts)
+
+    def encode(self, encoding: str) -> Bytes:
+        """Return the axis in one of the encodings, which must be able to hold it.
+
+        Shape:
+            returns: (nbytes,)
+        """
+        n = _largest(self.capacity)
+        if encoding == "flags":
+            return np.packbits(self.counts > 0, bitorder="little")
+        if encoding == "bitmap":
+            bits = np.zeros(int(self.capacity.sum()), np.uint8)
+            bits[np.repeat(offsets(self.capacity)[:-1], self.counts) + self.units] = 1
+            return np.packbits(bits, bitorder="little")
+        if encoding == "list":
+            counts = pack(self.counts, bit_width(n + 1))
+            return np.concatenate([counts, pack(self.units, bit_width(n))])
+        return np.zeros(0, np.uint8)
+
+
+def choose_encodings(rows: Lines, columns: Lines) -> tuple[str, str, int]:
+    """Return the encodings of both axes that take the fewest bytes together, and those bytes.
+
+    Exact: every pair that can hold the axes is tried. Ties go to the earlier in `ENCODINGS`, rows
+    first.
+    """
+    choices = [
+        (row_nbytes + column_nbytes, i, j)
+        for i, row_nbytes in _sizes(rows)
+        for j, column_nbytes in _sizes(columns)
+        # Two "all" say nothing about which blocks are empty, so none may be.
+        if i or j or bool(rows.counts.all())
+    ]
+    nbytes, i, j = min(choices)
+    return ENCODINGS[i], ENCODINGS[j], nbytes
+
+
+def _sizes(lines: Lines) -> list[tuple[int, int]]:
+    capacity, counts = lines.capacity, lines.counts
+    n, blocks, kept = _largest(capacity), len(counts), int(counts.sum())
+    sizes = [
+        (2, packed_nbytes(int(capacity.sum()), 1)),
+        (3, packed_nbytes(blocks, bit_width(n + 1)) + packed_nbytes(kept, bit_width(n))),
+    ]
+    if bool(((counts == 0) | (counts == capacity)).all()):
+        sizes += [(0, 0), (1, packed_nbytes(blocks, 1))]
+    return sizes
+
+
+def check_nbytes(data: Bytes, encoding: str, blocks: int, units: int, n: int) -> None:
+    """Refuse an axis whose size can't be right, before anything of ``blocks`` items is allocated.
+
+    Args:
+        data: The axis as stored.
+        encoding: One of `ENCODINGS`.
+        blocks: Number of blocks.
+        units: Sum of all blocks' capacities.
+        n: Largest capacity.
+
+    Raises:
+        FormatError: The size is wrong or, for ``list``, too small for the counts alone.
+    """
+    least = {
+        "all": 0,
+        "flags": packed_nbytes(blocks, 1),
+        "bitmap": packed_nbytes(units, 1),
+        "list": packed_nbytes(blocks, bit_width(n + 1)),
+    }[encoding]
+    if data.size < least or (encoding != "list" and data.size > least):
+        raise FormatError(
+            f"encoding {encoding!r} of {blocks} blocks must take"
+            f" {'at least ' if encoding == 'list' else ''}{least} bytes, not {data.size}"
+        )
+
+
+def decode_counts(data: Bytes, encoding: str, capacity: Counts) -> Counts | None:
+    """Return how many units each block keeps; None for ``all``, where the other axis tells.
+
+    `check_nbytes` must have passed.
+
+    Shape:
+        returns: (blocks,)
+
+    Raises:
+        FormatError: A count is beyond the block's capacity, or padding bits are set.
+    """
+    blocks = len(capacity)
+    if encoding == "flags":
+        return np.where(unpack(data, 1, blocks) > 0, capacity, 0)
+    if encoding == "bitmap":
+        bits = unpack(data, 1, int(capacity.sum()))
+        # reduceat needs every segment to be non-empty: capacities are at least 1.
+        return (
+            np.add.reduceat(bits, offsets(capacity)[:-1]).astype(np.int64) if blocks else capacity
+        )
+    if encoding == "list":
+        width = bit_width(_largest(capacity) + 1)
+        counts = unpack(data[: packed_nbytes(blocks, width)], width, blocks).astype(np.int64)
+        if (counts > capacity).any():
+            block = int(np.argmax(counts > capacity))
+            raise FormatError(f"block {block} keeps {counts[block]} of {capacity[block]} lines")
+        return counts
+    return None
+
+
+def decode_units(data: Bytes, encoding: str, capacity: Counts, counts: Counts) -> Lines:
+    """Return the axis, given the counts that `decode_counts` returned.
+
+    Raises:
+        FormatError: A unit is beyond the block's capacity, units don't ascend, the size is wrong,
+            or padding bits are set.
+    """
+    total, starts = int(counts.sum()), offsets(counts)[:-1]
+    if encoding == "bitmap":
+        bits = np.unpackbits(data, count=int(capacity.sum()), bitorder="little")
+        units = np.flatnonzero(bits) - np.repeat(offsets(capacity)[:-1], counts)
+    elif encoding == "list":
+        n = _largest(capacity)
+        head = packed_nbytes(len(counts), bit_width(n + 1))
+        units = unpack(data[head:], bit_width(n), total).astype(np.int64)
+        if (units >= np.repeat(capacity, counts)).any():
+            raise FormatError("a kept line lies outside its block")
+        descends = units[1:] <= units[:-1]
+        # The first unit of a block need not exceed the last of the block before.
+        first = starts[(starts > 0) & (starts < total)]
+        descends[first - 1] = False
+        if descends.any():
+            raise FormatError("the kept lines of a block must ascend")
+    else:
+        units = np.arange(total) - np.repeat(starts, counts)
+    return Lines(capacity, counts, units.astype(np.int32))
+
+
+def _largest(capacity: Counts) -> int:
+    return int(capacity.max()) if capacity.size else 0
+
+
+def offsets(counts: Counts) -> Counts:
+    """Return where each run begins, and where the last ends. Shape: (len(counts) + 1,)."""
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts

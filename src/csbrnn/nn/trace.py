@@ -1,0 +1,155 @@
+"""A torch module's forward as a graph: symbolic tracing, with places that people can find."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from csbrnn.errors import UnsupportedModelError
+from csbrnn.nn.rnn_layers import CELL_MODULES, SEQUENCE_MODULES, stack_of
+
+__all__ = ["LEAVES", "Trace", "trace"]
+
+#: Modules that tracing does not look into. Subclasses count as long as they inherit ``forward``.
+LEAVES: tuple[type[nn.Module], ...] = (*SEQUENCE_MODULES, *CELL_MODULES, nn.Embedding, nn.Linear)
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a module's forward does with its input.
+
+    Attributes:
+        root: The module.
+        graph: Its forward; only the operations that the output depends on matter.
+    """
+
+    root: nn.Module
+    graph: fx.Graph
+
+    def module(self, node: fx.Node) -> nn.Module:
+        """The module which a ``call_module`` node calls."""
+        return self.root.get_submodule(str(node.target))
+
+    def attribute(self, node: fx.Node) -> Any:
+        """The value which a ``get_attr`` node reads."""
+        return operator.attrgetter(str(node.target))(self.root)
+
+    def place(self, node: fx.Node) -> str:
+        """Where a node stands, for messages: ``encoder.rnn (LSTM), model.py line 12``."""
+        if node.op == "call_module":
+            what = f"{node.target or 'the model'} ({type(self.module(node)).__name__})"
+        else:
+            modules: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
+            owner = next((path for path, _ in reversed(modules.values()) if path), "")
+            what = f"{owner}: {_target_name(node)}" if owner else _target_name(node)
+        frames = [f for f in _FRAME.finditer(node.stack_trace or "") if _is_users(f["file"])]
+        if not frames:
+            return what
+        return f"{what}, {Path(frames[-1]['file']).name} line {frames[-1]['line']}"
+
+
+def trace(module: nn.Module) -> list[Trace]:
+    """Traces a module's forward as it is in evaluation mode.
+
+    Parameters of forward other than the first keep their defaults. Where a default is None, a
+    second trace passes a value instead: states, which callers hand from step to step.
+
+    Args:
+        module: The module; its mode is left as it was.
+
+    Raises:
+        UnsupportedModelError: Forward can't be traced; says where and what to do.
+    """
+    if _is_leaf(module):
+        recurrent = isinstance(module, SEQUENCE_MODULES + CELL_MODULES)
+        return [_call(module, with_states) for with_states in (False, True)[: 1 + recurrent]]
+    parameters = list(inspect.signature(module.forward).parameters.values())[1:]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    not_states = {name: value for name, value in defaults.items() if value is not None}
+    with _evaluation(module):
+        traces = [_trace(module, defaults)]
+        if not_states != defaults:
+            try:
+                traces.append(_trace(module, not_states))
+            except UnsupportedModelError:
+                pass  # e.g. a condition on the states' values; the first trace stands
+    return traces
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.record_stack_traces = True
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether ``m`` is one operation; its forward is not looked into."""
+        return _is_leaf(m) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    kind = type(module)
+    return any(issubclass(kind, leaf) and kind.forward is leaf.forward for leaf in LEAVES)
+
+
+def _trace(module: nn.Module, fixed: dict[str, Any]) -> Trace:
+    try:
+        return Trace(module, _Tracer().trace(module, fixed or None))
+    except Exception as error:  # the module's own code, run on symbolic values, may raise anything
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+        place = f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: " if frames else ""
+        raise UnsupportedModelError(
+            f"can't pack {type(module).__name__}",
+            [
+                f"{place}forward can't be traced ({type(error).__name__}: {error}). A loop over "
+                "time, a condition on values or a conversion to a number has no fixed graph: use "
+                "a module that runs over the sequence (nn.LSTM, csbrnn.nn.Recurrent), or write "
+                "forward for one step, as forward(x, states) -> (y, states)"
+            ],
+        ) from error
+
+
+def _call(module: nn.Module, with_states: bool) -> Trace:
+    """A bare leaf as a model: one call, with its states passed through where asked."""
+    graph = fx.Graph()
+    inputs = [graph.placeholder(name) for name in ("input", "states")[: 1 + with_states]]
+    result = graph.call_module("", tuple(inputs))
+    if isinstance(module, CELL_MODULES):
+        single = len(stack_of(module)[0].cell.states) == 1
+        output = result if single else graph.call_function(operator.getitem, (result, 0))
+        graph.output((output, result))
+    else:
+        graph.output(result)
+    return Trace(module, graph)
+
+
+@contextmanager
+def _evaluation(module: nn.Module) -> Iterator[None]:
+    modes = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in modes.items():
+            m.training = training
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith((_TORCH, "<")) and Path(file) != Path(__file__)
+
+
+def _target_name(node: fx.Node) -> str:
+    target = node.target
+    return target if isinstance(target, str) else getattr(target, "__name__", str(target))

@@ -1,0 +1,114 @@
+"""What a traced forward handles, as `csbrnn.nn.lowering` sees it: values without their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+__all__ = [
+    "OPAQUE",
+    "UNKNOWN",
+    "ZEROS",
+    "Constant",
+    "Extent",
+    "FinalState",
+    "GivenStates",
+    "Sentinel",
+    "Stream",
+    "flatten",
+]
+
+
+class Sentinel:
+    """A value about which nothing more is known than its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: The result of something refused: what depends on it is not complained about again.
+UNKNOWN = Sentinel("unknown")
+#: Tensors of zeros, of any shape.
+ZEROS = Sentinel("zeros")
+#: A size, a device, a dtype: allowed to exist, never to enter the computation.
+OPAQUE = Sentinel("opaque")
+
+
+@dataclass(frozen=True)
+class FinalState:
+    """A state of a recurrent layer after the sequence.
+
+    Attributes:
+        layer: The layer's name.
+        position: The state's position in the cell's order.
+    """
+
+    layer: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A tensor that holds one vector (or one token) for every step.
+
+    Attributes:
+        source: Name of the packed layer that gives it, or "input".
+        axes: What each axis is: "T" time, "B" batch, "F" features, "TB" or "BT" the two merged,
+            "1" a new axis of length one, which may serve as time or batch.
+        size: Features; None where it is the model's input and not yet known.
+        state: The state that this tensor also is, where a cell's output is one.
+    """
+
+    source: str
+    axes: tuple[str, ...]
+    size: int | None
+    state: FinalState | None = None
+
+    def moved(self, axes: tuple[str, ...]) -> Stream:
+        """The same vectors with other axes."""
+        return replace(self, axes=axes, state=None)
+
+    @property
+    def layout(self) -> str:
+        """The axes for messages: ``(time, batch, features)``."""
+        names = {"T": "time", "B": "batch", "F": "features"}
+        return "(" + ", ".join(names.get(axis, axis) for axis in self.axes) + ")"
+
+
+@dataclass(frozen=True)
+class GivenStates:
+    """States from the caller: an argument of forward, or an element of it at ``path``."""
+
+    path: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The length of an axis: "T", "B", "F", or a product such as "TB"."""
+
+    axis: str
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A parameter or buffer used outside of the modules that are understood."""
+
+    name: str
+    tensor: Tensor
+
+
+def flatten(value: Any) -> Iterator[Any]:
+    """The leaves of nested tuples, lists and dictionaries; the latter in the order of their keys."""
+    if isinstance(value, dict):
+        value = tuple(value[key] for key in sorted(value, key=str))
+    if isinstance(value, tuple | list):
+        for element in value:
+            yield from flatten(element)
+    else:
+        yield value

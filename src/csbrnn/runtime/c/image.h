@@ -1,0 +1,145 @@
+/* The image, byte for byte: little-endian, every table aligned to 64 bytes.
+ *
+ * docs/spec/program.md says what each field means; runtime/image.py writes it. An *address* is a
+ * position in floats: in the stream's memory, or with CSBRNN_CONSTANT set in the constants.
+ */
+#ifndef CSBRNN_IMAGE_H
+#define CSBRNN_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CSBRNN_VERSION 1u
+#define CSBRNN_CONSTANT 0x80000000u
+#define CSBRNN_NONE 0xffffffffu
+#define CSBRNN_LINE 64u    /* alignment of everything large, in bytes: a cache line */
+#define CSBRNN_STRIP 16u   /* rows of the widest strip, floats of a tile: one cache line */
+#define CSBRNN_CHUNK 64u   /* elements that an element-wise program handles at a time */
+#define CSBRNN_SLOTS 32u   /* its registers: 32 x 64 floats, 8 KiB of stack */
+
+typedef struct { /* `count` records from byte `offset` of the image */
+    uint64_t offset;
+    uint32_t count;
+    uint32_t reserved;
+} csbrnn_table;
+
+typedef struct {
+    uint8_t magic[8]; /* "csbrnn\r\n": text-mode transfers damage it visibly */
+    uint32_t version;
+    uint32_t header_nbytes;
+    uint64_t nbytes;
+    uint64_t fingerprint; /* of the states' layout; Python compares it */
+    uint32_t parts;       /* shares that the work is cut into: threads */
+    uint32_t causal;
+    uint32_t state_floats;
+    uint32_t memory_floats;
+    csbrnn_table streams, passes, moves, instructions, spans, sections, operations, constants;
+    uint8_t reserved[16];
+} csbrnn_header;
+
+typedef struct {
+    uint32_t width;
+    uint32_t token; /* 1: one int32 a step, in 0 .. bound - 1 */
+    uint32_t bound;
+    uint32_t column; /* streams 2, 3, ..: start in the workspace, in floats a time step */
+} csbrnn_stream;
+
+enum { CSBRNN_INPUT = 0, CSBRNN_OUTPUT = 1 }; /* the streams that every image has */
+
+typedef struct {
+    uint32_t reverse;
+    uint32_t first_move, reads, writes; /* reads, then writes, in `moves` */
+    uint32_t first_instruction, instructions;
+    uint32_t reserved[2];
+} csbrnn_pass;
+
+typedef struct {
+    uint32_t stream, offset, address, length;
+} csbrnn_move;
+
+enum {
+    CSBRNN_PRODUCT = 1,  /* a (+)= b + matrices: spans[first + part]; b: bias or NONE */
+    CSBRNN_LSTM,         /* a: gates, b: cell, c: hidden */
+    CSBRNN_GRU,          /* a: gates, b: input candidate, c: hidden candidate, d: hidden */
+    CSBRNN_ELEMENTWISE,  /* operations[first .. first + count) */
+    CSBRNN_SOFTMAX,      /* a = softmax(b) */
+    CSBRNN_COPY,         /* a = b */
+    CSBRNN_LOOKUP,       /* a = table[token at b]; count rows from byte `offset` */
+    CSBRNN_OPCODES
+};
+
+enum {
+    CSBRNN_BARRIER = 1,    /* earlier instructions must have ended in all parts */
+    CSBRNN_ACCUMULATE = 2, /* product: add to the destination */
+    CSBRNN_LOG = 4         /* softmax: the logarithm */
+};
+
+typedef struct {
+    uint8_t opcode, flags;
+    uint16_t reserved;
+    uint32_t length;
+    uint32_t a, b, c, d;
+    uint32_t first, count;
+    uint64_t offset;
+    uint8_t reserved2[24];
+} csbrnn_instruction;
+
+typedef struct { /* one part's share of a product: whole rows, from a multiple of 16 */
+    uint32_t row, rows, first_section, sections;
+} csbrnn_span;
+
+enum {
+    CSBRNN_DENSE = 1, /* `count` strips of 16 rows from `row` on, every column */
+    CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
+    CSBRNN_BLOCKS     /* up to `group` rows anywhere in 16 * windows, `columns` columns */
+};
+
+typedef struct {
+    uint8_t kind, group, windows, dtype; /* dtype 0: fp32 */
+    uint32_t count, columns, row;
+    uint32_t source, source_length;
+    uint32_t reserved[2];
+    uint64_t heads, indices, values, values_nbytes; /* bytes into the image */
+} csbrnn_section;
+
+typedef struct {
+    uint32_t row, rows, tiles, reserved;
+} csbrnn_strip_head;
+
+typedef struct {
+    uint64_t mask; /* bit r: row `row + r` is one of the block's */
+    uint32_t row, reserved;
+} csbrnn_block_head;
+
+enum {
+    CSBRNN_OP_LOAD, CSBRNN_OP_STORE, CSBRNN_OP_CONSTANT,
+    CSBRNN_OP_NEG, CSBRNN_OP_SIGMOID, CSBRNN_OP_TANH, CSBRNN_OP_RELU,
+    CSBRNN_OP_EXP, CSBRNN_OP_LOG, CSBRNN_OP_ABS,
+    CSBRNN_OP_ADD, CSBRNN_OP_SUB, CSBRNN_OP_MUL, CSBRNN_OP_DIV,
+    CSBRNN_OP_MAXIMUM, CSBRNN_OP_MINIMUM,
+    CSBRNN_OPERATIONS
+};
+
+typedef struct {
+    uint8_t op, to, a, b; /* slots */
+    uint32_t operand;     /* load, store: address; constant: a float's bits */
+} csbrnn_operation;
+
+/* Indices are stored for whole groups of four columns: the widest tile. */
+static inline size_t csbrnn_index_stride(size_t columns) { return (columns + 3u) & ~(size_t)3u; }
+
+/* Floats of one block: a tile row of 16 (or 32) rows a column, then the remainder's strips of 8
+ * (two columns a tile) and of 4 (four columns a tile). */
+static inline size_t csbrnn_block_floats(size_t rows, size_t columns) {
+    size_t remainder = rows % 16u;
+    size_t tiles = rows / 16u * columns;
+    if (remainder & 8u) tiles += (columns + 1u) / 2u;
+    if (remainder & 4u) tiles += (columns + 3u) / 4u;
+    return tiles * CSBRNN_STRIP;
+}
+
+static inline const csbrnn_header *csbrnn_header_of(const unsigned char *image) {
+    return (const csbrnn_header *)(const void *)image;
+}
+
+#endif

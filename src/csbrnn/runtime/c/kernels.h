@@ -1,0 +1,49 @@
+/* What every instruction set provides: one table of functions, compiled from one source. */
+#ifndef CSBRNN_KERNELS_H
+#define CSBRNN_KERNELS_H
+
+#include "image.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct csbrnn_frame { /* what addresses are relative to */
+    const unsigned char *image;
+    const float *constants;
+    float *memory;
+} csbrnn_frame;
+
+typedef struct csbrnn_kernels {
+    const char *name;
+    /* Rows of one span of a product. */
+    void (*product)(const csbrnn_frame *, const csbrnn_instruction *, const csbrnn_span *,
+                    const csbrnn_section *);
+    /* Elements [first, last) of an instruction of `length` elements. */
+    void (*lstm)(const csbrnn_frame *, const csbrnn_instruction *, size_t first, size_t last);
+    void (*gru)(const csbrnn_frame *, const csbrnn_instruction *, size_t first, size_t last);
+    void (*elementwise)(const csbrnn_frame *, const csbrnn_instruction *,
+                        const csbrnn_operation *, size_t first, size_t last);
+    void (*softmax)(const csbrnn_frame *, const csbrnn_instruction *);
+} csbrnn_kernels;
+
+extern const csbrnn_kernels csbrnn_kernels_baseline;
+#if defined(__x86_64__) && !defined(CSBRNN_NO_SIMD)
+#define CSBRNN_X86 1
+extern const csbrnn_kernels csbrnn_kernels_avx2;
+extern const csbrnn_kernels csbrnn_kernels_avx512;
+#endif
+#if defined(__ARM_NEON) && defined(__aarch64__) && !defined(CSBRNN_NO_SIMD)
+#define CSBRNN_NEON 1
+extern const csbrnn_kernels csbrnn_kernels_neon;
+#endif
+
+static inline const float *csbrnn_at(const csbrnn_frame *frame, uint32_t address) {
+    return address & CSBRNN_CONSTANT ? frame->constants + (address & ~CSBRNN_CONSTANT)
+                                     : frame->memory + address;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,8 @@
+/* Kernels for any machine. */
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "simd_baseline.h"
+#define ISA baseline
+#include "kernels_template.h"

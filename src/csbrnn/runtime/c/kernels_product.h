@@ -1,0 +1,262 @@
+/* y (+)= bias + W x over one span of rows: dense strips, sparse strips and blocks.
+ *
+ * Weights come in tiles of 16 floats, one cache line, read once and in order: the product is bound
+ * by how fast they can be read, so all else is arranged to keep up with memory. A tile is G rows
+ * by 16 / G columns. Whatever the width of a vector, a tile's lanes meet their operand through
+ * v_spread16/8/4; lanes of one row but of different columns are only summed when a strip ends.
+ */
+#ifndef CSBRNN_KERNELS_PRODUCT_H
+#define CSBRNN_KERNELS_PRODUCT_H
+
+#define PIECES (CSBRNN_STRIP / VL) /* vectors a tile */
+/* Tiles in flight: independent sums, to hide the latency of a fused multiply-add (4 cycles, two a
+ * cycle: 8 chains). Narrow vectors have chains enough in one tile. */
+#define UNROLL (PIECES >= 4 ? 1 : 4 / PIECES)
+/* Dense strips computed together, so that an operand is broadcast once for all of them; bounded by
+ * the registers (4 x 1 zmm of 32, 2 x 2 ymm of 16, 1 x 4 xmm of 16), with two columns in flight. */
+#define DENSE_STRIPS (VL == 16 ? 4 : VL == 8 ? 2 : 1)
+
+typedef struct { vf piece[PIECES]; } tile;
+
+static inline tile tile_zero(void) {
+    tile t;
+    for (unsigned p = 0; p < PIECES; p++) t.piece[p] = v_set1(0.0f);
+    return t;
+}
+
+static inline vf spread(unsigned group, const float *x, const uint16_t *columns, unsigned piece) {
+    return group == 16  ? v_spread16(x, columns, piece)
+           : group == 8 ? v_spread8(x, columns, piece)
+                        : v_spread4(x, columns, piece);
+}
+
+static inline tile tile_fma(tile sum, const float *values, unsigned group, const float *x,
+                            const uint16_t *columns) {
+    for (unsigned p = 0; p < PIECES; p++)
+        sum.piece[p] = v_fma(v_load(values + p * VL), spread(group, x, columns, p), sum.piece[p]);
+    return sum;
+}
+
+static inline tile tile_add(tile a, tile b) {
+    for (unsigned p = 0; p < PIECES; p++) a.piece[p] = v_add(a.piece[p], b.piece[p]);
+    return a;
+}
+
+/* Sum of `tiles` tiles times their operands. */
+static inline tile tiles_sum(unsigned group, size_t tiles, const float *values, const float *x,
+                             const uint16_t *columns) {
+    const unsigned wide = CSBRNN_STRIP / group;
+    tile sum[UNROLL];
+    for (unsigned u = 0; u < UNROLL; u++) sum[u] = tile_zero();
+    size_t t = 0;
+    for (; t + UNROLL <= tiles; t += UNROLL)
+        for (unsigned u = 0; u < UNROLL; u++)
+            sum[u] = tile_fma(sum[u], values + (t + u) * CSBRNN_STRIP, group, x,
+                              columns + (t + u) * wide);
+    for (; t < tiles; t++)
+        sum[0] = tile_fma(sum[0], values + t * CSBRNN_STRIP, group, x, columns + t * wide);
+    for (unsigned u = 1; u < UNROLL; u++) sum[0] = tile_add(sum[0], sum[u]);
+    return sum[0];
+}
+
+/* A strip's rows out of its tile: the first `group` floats of `rows`. */
+static inline void tile_rows(tile sum, unsigned group, float *rows) {
+#if VL == 16
+    v_store(rows, group == 16  ? sum.piece[0]
+                  : group == 8 ? v_fold8(sum.piece[0])
+                               : v_fold4(sum.piece[0]));
+#else
+    float lanes[CSBRNN_STRIP];
+    for (unsigned p = 0; p < PIECES; p++) v_store(lanes + p * VL, sum.piece[p]);
+    for (unsigned r = 0; r < group; r++) rows[r] = lanes[r];
+    for (unsigned k = group; k < CSBRNN_STRIP; k++) rows[k % group] += lanes[k];
+#endif
+}
+
+static inline void add_rows(float *y, const float *rows, size_t count) {
+    for (size_t r = 0; r < count; r++) y[r] += rows[r];
+}
+
+static inline void strips(unsigned group, const csbrnn_section *s, const unsigned char *image,
+                          const float *x, float *y) {
+    const csbrnn_strip_head *head = (const void *)(image + s->heads);
+    const uint16_t *columns = (const void *)(image + s->indices);
+    const float *values = (const void *)(image + s->values);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        tile sum = tiles_sum(group, head->tiles, values, x, columns);
+        float *to = y + head->row;
+#if VL == 16
+        vf rows = group == 16  ? sum.piece[0]
+                  : group == 8 ? v_fold8(sum.piece[0])
+                               : v_fold4(sum.piece[0]);
+        v_store_part(to, v_add(v_load_part(to, head->rows), rows), head->rows);
+#else
+        float rows[CSBRNN_STRIP];
+        tile_rows(sum, group, rows);
+        add_rows(to, rows, head->rows);
+#endif
+        columns += (size_t)head->tiles * (CSBRNN_STRIP / group);
+        values += (size_t)head->tiles * CSBRNN_STRIP;
+    }
+}
+
+/* `count` (a constant) neighbouring strips of 16 rows with every column. */
+static inline void dense_strips(unsigned count, size_t columns, const float *values,
+                                const float *x, float *y) {
+    tile even[DENSE_STRIPS], odd[DENSE_STRIPS];
+    const size_t strip = columns * CSBRNN_STRIP;
+    for (unsigned k = 0; k < count; k++) even[k] = odd[k] = tile_zero();
+    size_t c = 0;
+    for (; c + 2 <= columns; c += 2) {
+        vf x0 = v_set1(x[c]), x1 = v_set1(x[c + 1]);
+        for (unsigned k = 0; k < count; k++) {
+            const float *v = values + k * strip + c * CSBRNN_STRIP;
+            for (unsigned p = 0; p < PIECES; p++) {
+                even[k].piece[p] = v_fma(v_load(v + p * VL), x0, even[k].piece[p]);
+                odd[k].piece[p] = v_fma(v_load(v + CSBRNN_STRIP + p * VL), x1, odd[k].piece[p]);
+            }
+        }
+    }
+    for (unsigned k = 0; k < count; k++) {
+        if (c < columns)
+            for (unsigned p = 0; p < PIECES; p++)
+                even[k].piece[p] = v_fma(v_load(values + k * strip + c * CSBRNN_STRIP + p * VL),
+                                         v_set1(x[c]), even[k].piece[p]);
+        for (unsigned p = 0; p < PIECES; p++) {
+            float *to = y + k * CSBRNN_STRIP + p * VL;
+            v_store(to, v_add(v_load(to), v_add(even[k].piece[p], odd[k].piece[p])));
+        }
+    }
+}
+
+static inline void dense(const csbrnn_section *s, const unsigned char *image, const float *x,
+                         float *y) {
+    const float *values = (const void *)(image + s->values);
+    const size_t strip = (size_t)s->columns * CSBRNN_STRIP;
+    uint32_t k = 0;
+    y += s->row;
+    for (; k + DENSE_STRIPS <= s->count; k += DENSE_STRIPS)
+        dense_strips(DENSE_STRIPS, s->columns, values + k * strip, x, y + k * CSBRNN_STRIP);
+    for (; k < s->count; k++)
+        dense_strips(1, s->columns, values + k * strip, x, y + k * CSBRNN_STRIP);
+}
+
+#if VL == 16
+/* Adds a block's rows, packed in `low` and `high`, to the rows that its mask names. An expand of
+ * the numbers `done`, `done + 1`, .. says which packed row each lane takes: rows never leave the
+ * registers, and the mask's 8 bytes are all the index there is. */
+static inline void scatter(vf low, vf high, int two, uint64_t mask, unsigned windows, float *y) {
+    static const int32_t numbers[48] = {
+        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+        32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47};
+    for (unsigned w = 0; w < windows; w++) {
+        unsigned done = (unsigned)__builtin_popcountll(mask & ((1ull << 16 * w) - 1u));
+        vmask lanes = (vmask)(mask >> 16 * w);
+        __m512i from = _mm512_maskz_expand_epi32(lanes, _mm512_loadu_si512(numbers + (done & 31u)));
+        vf rows = two ? _mm512_permutex2var_ps(low, from, high)
+                      : _mm512_permutexvar_ps(from, low);
+        vf old = v_load(y + 16 * w);
+        v_store(y + 16 * w, _mm512_mask_add_ps(old, lanes, old, rows));
+    }
+}
+#else
+static inline void scatter(const float *rows, uint64_t mask, float *y) {
+    for (; mask; mask &= mask - 1) y[__builtin_ctzll(mask)] += *rows++;
+}
+#endif
+
+/* Blocks of one class: `rows` (a constant, a multiple of 4 up to 32) by s->columns. Blocks are
+ * sorted by class, so that the trip counts below change seldom and are predicted. */
+static inline void blocks(unsigned rows, const csbrnn_section *s, const unsigned char *image,
+                          const float *x, float *y) {
+    const csbrnn_block_head *head = (const void *)(image + s->heads);
+    const uint16_t *columns = (const void *)(image + s->indices);
+    const float *values = (const void *)(image + s->values);
+    const size_t n = s->columns, stride = csbrnn_index_stride(n);
+    const unsigned full = rows / 16, rest = rows % 16;
+    for (uint32_t k = 0; k < s->count; k++, head++, columns += stride) {
+        tile part[3] = {tile_zero(), tile_zero(), tile_zero()};
+        unsigned parts = 0;
+        if (full == 2) {
+            tile odd[2] = {tile_zero(), tile_zero()};
+            size_t c = 0;
+            for (; c + 2 <= n; c += 2, values += 64) {
+                part[0] = tile_fma(part[0], values, 16, x, columns + c);
+                part[1] = tile_fma(part[1], values + 16, 16, x, columns + c);
+                odd[0] = tile_fma(odd[0], values + 32, 16, x, columns + c + 1);
+                odd[1] = tile_fma(odd[1], values + 48, 16, x, columns + c + 1);
+            }
+            if (c < n) {
+                part[0] = tile_fma(part[0], values, 16, x, columns + c);
+                part[1] = tile_fma(part[1], values + 16, 16, x, columns + c);
+                values += 32;
+            }
+            part[0] = tile_add(part[0], odd[0]);
+            part[1] = tile_add(part[1], odd[1]);
+            parts = 2;
+        } else if (full == 1) {
+            part[parts++] = tiles_sum(16, n, values, x, columns);
+            values += n * CSBRNN_STRIP;
+        }
+        if (rest & 8) {
+            part[parts++] = tiles_sum(8, (n + 1) / 2, values, x, columns);
+            values += (n + 1) / 2 * CSBRNN_STRIP;
+        }
+        if (rest & 4) {
+            part[parts++] = tiles_sum(4, (n + 3) / 4, values, x, columns);
+            values += (n + 3) / 4 * CSBRNN_STRIP;
+        }
+#if VL == 16
+        vf tail = v_set1(0.0f);
+        if (rest & 8) tail = v_fold8(part[full].piece[0]);
+        if (rest & 4) {
+            /* v_fold4 repeats the four rows in every quarter: a blend puts them in place. */
+            vf four = v_fold4(part[parts - 1].piece[0]);
+            tail = rest & 8 ? _mm512_mask_blend_ps(0x0f00, tail, four) : four;
+        }
+        vf low = full ? part[0].piece[0] : tail;
+        vf high = full == 2 ? part[1].piece[0] : tail;
+        scatter(low, high, rows > 16, head->mask, s->windows, y + head->row);
+#else
+        float packed[3 * CSBRNN_STRIP], *to = packed;
+        for (unsigned f = 0; f < full; f++, to += 16) tile_rows(part[f], 16, to);
+        if (rest & 8) tile_rows(part[full], 8, to), to += 8;
+        if (rest & 4) tile_rows(part[parts - 1], 4, to);
+        scatter(packed, head->mask, y + head->row);
+#endif
+    }
+}
+
+static void product(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                    const csbrnn_span *span, const csbrnn_section *section) {
+    float *y = frame->memory + in->a;
+    if (!(in->flags & CSBRNN_ACCUMULATE)) {
+        /* Destination and bias are padded to whole strips. */
+        size_t last = span->row + (((size_t)span->rows + 15u) & ~(size_t)15u);
+        const float *bias = in->b == CSBRNN_NONE ? NULL : csbrnn_at(frame, in->b);
+        for (size_t r = span->row; r < last; r += VL)
+            v_store(y + r, bias ? v_load(bias + r) : v_set1(0.0f));
+    }
+    for (uint32_t k = 0; k < span->sections; k++, section++) {
+        const float *x = frame->memory + section->source;
+        const unsigned char *image = frame->image;
+        switch (section->kind * 64u + section->group) {
+            case CSBRNN_DENSE * 64 + 16: dense(section, image, x, y); break;
+            case CSBRNN_STRIPS * 64 + 16: strips(16, section, image, x, y); break;
+            case CSBRNN_STRIPS * 64 + 8: strips(8, section, image, x, y); break;
+            case CSBRNN_STRIPS * 64 + 4: strips(4, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 4: blocks(4, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 8: blocks(8, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 12: blocks(12, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 16: blocks(16, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 20: blocks(20, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 24: blocks(24, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 28: blocks(28, section, image, x, y); break;
+            case CSBRNN_BLOCKS * 64 + 32: blocks(32, section, image, x, y); break;
+            default: break; /* csbrnn_image_check lets nothing else through */
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,76 @@
+/* AVX-512 (F, BW, DQ, VL): 16 lanes. See simd_baseline.h for the contract of each function. */
+#ifndef CSBRNN_SIMD_AVX512_H
+#define CSBRNN_SIMD_AVX512_H
+
+#define VL 16
+typedef __m512 vf;
+typedef __mmask16 vmask;
+
+static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline vmask v_first(size_t n) { return (vmask)((1u << n) - 1u); }
+static inline vf v_load_part(const float *p, size_t n) {
+    return _mm512_maskz_loadu_ps(v_first(n), p);
+}
+static inline void v_store_part(float *p, vf a, size_t n) {
+    _mm512_mask_storeu_ps(p, v_first(n), a);
+}
+static inline vf v_set1(float a) { return _mm512_set1_ps(a); }
+static inline vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static inline vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static inline vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static inline vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf v_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf v_abs(vf a) { return _mm512_abs_ps(a); }
+static inline vf v_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+static inline vf v_round(vf a) { return _mm512_roundscale_ps(a, 0x08); }
+static inline vf v_exp2i(vf n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
+static inline vf v_copysign(vf a, vf sign) {
+    return _mm512_or_ps(_mm512_andnot_ps(_mm512_set1_ps(-0.0f), a),
+                        _mm512_and_ps(_mm512_set1_ps(-0.0f), sign));
+}
+static inline vf v_where_less(vf a, vf b, vf yes, vf no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+static inline vf v_where_nan(vf a, vf yes, vf no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), no, yes);
+}
+static inline vf v_bits_and_or(vf a, int32_t keep, int32_t set) {
+    __m512i i = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(keep));
+    return _mm512_castsi512_ps(_mm512_or_si512(i, _mm512_set1_epi32(set)));
+}
+static inline vf v_exponent(vf a) {
+    return _mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_castps_si512(a), 23));
+}
+
+/* The operand of a tile with G rows: 16 / G columns, each repeated G times. A broadcast load with
+ * a merge mask is a load and a blend in one: no shuffle, no intermediate vector. */
+static inline vf v_spread16(const float *x, const uint16_t *c, unsigned piece) {
+    (void)piece;
+    return _mm512_set1_ps(x[c[0]]);
+}
+static inline vf v_broadcast_into(vf a, vmask lanes, const float *p) {
+    return _mm512_mask_broadcastss_ps(a, lanes, _mm_load_ss(p));
+}
+static inline vf v_spread8(const float *x, const uint16_t *c, unsigned piece) {
+    (void)piece;
+    return v_broadcast_into(_mm512_set1_ps(x[c[0]]), 0xff00, x + c[1]);
+}
+static inline vf v_spread4(const float *x, const uint16_t *c, unsigned piece) {
+    (void)piece;
+    vf a = v_broadcast_into(_mm512_set1_ps(x[c[0]]), 0x00f0, x + c[1]);
+    a = v_broadcast_into(a, 0x0f00, x + c[2]);
+    return v_broadcast_into(a, 0xf000, x + c[3]);
+}
+
+/* Sums the columns of a tile: rows in the first 8 (or 4) lanes, and again in the others. */
+static inline vf v_fold8(vf a) { return _mm512_add_ps(a, _mm512_shuffle_f32x4(a, a, 0x4e)); }
+static inline vf v_fold4(vf a) {
+    a = v_fold8(a);
+    return _mm512_add_ps(a, _mm512_shuffle_f32x4(a, a, 0xb1));
+}
+
+#endif

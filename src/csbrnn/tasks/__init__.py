@@ -1,0 +1,1 @@
+"""Data sets, models and training loops: what studies, the demo and benchmarks train on."""

@@ -1,0 +1,110 @@
+"""Tiny models that between them have every layer, format, index encoding and kind of input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.cells import CELLS, Stack
+from csbrnn.formats import CSBMatrix, DenseMatrix, Matrix
+from csbrnn.model import (
+    Activation,
+    Combine,
+    Embedding,
+    Features,
+    Linear,
+    PackedModel,
+    Recurrent,
+    Tokens,
+)
+
+
+def weight(rng: np.random.Generator, rows: int, cols: int, density: float = 1.0) -> NDArray[Any]:
+    values = rng.standard_normal((rows, cols)).astype(np.float32)
+    return values * (rng.random((rows, cols)) < density)
+
+
+def stripes(rng: np.random.Generator, rows: int, cols: int, group: int) -> CSBMatrix:
+    values = weight(rng, rows, cols)
+    for top in range(0, rows, group):
+        values[top : top + group, rng.random(cols) < 0.7] = 0
+    return CSBMatrix.from_dense(values, (group, 4), group)
+
+
+def free(rng: np.random.Generator, rows: int, cols: int, block: tuple[int, int]) -> CSBMatrix:
+    values = weight(rng, rows, cols)
+    for top in range(0, rows, block[0]):
+        for left in range(0, cols, block[1]):
+            tile = values[top : top + block[0], left : left + block[1]]
+            tile[rng.random(tile.shape[0]) < 0.5] = 0
+            tile[:, rng.random(tile.shape[1]) < 0.5] = 0
+    return CSBMatrix.from_dense(values, block)
+
+
+def recurrent(
+    rng: np.random.Generator, name: str, source: str, stack: Stack, pack: Any
+) -> Recurrent:
+    parameters: dict[str, Any] = {}
+    for parameter, shape in stack.parameter_shapes().items():
+        if len(shape) == 2:
+            parameters[parameter] = pack(rng, *shape)
+        else:
+            parameters[parameter] = rng.standard_normal(shape).astype(np.float32)
+    return Recurrent(name, (source,), stack, parameters)
+
+
+def language_model() -> PackedModel:
+    """Tokens -> embedding -> LSTM in stripes -> linear -> log softmax."""
+    rng = np.random.default_rng(1)
+    stack = Stack(CELLS["lstm"], 5, 6)
+    return PackedModel(
+        layers=(
+            Embedding("embedding", ("input",), DenseMatrix(weight(rng, 7, 5))),
+            recurrent(rng, "lstm", "embedding", stack, lambda *a: stripes(*a, 4)),
+            Linear("head", ("lstm",), free(rng, 7, 6, (3, 6)), np.ones(7, np.float32)),
+            Activation("log_probabilities", ("head",), "log_softmax"),
+        ),
+        input=Tokens(7),
+        output="log_probabilities",
+        metadata={"vocabulary": list("abcdé\n\0")},
+        provenance={"pattern": {"name": "csb", "block": [4, 4]}, "loss": 1.5},
+    )
+
+
+def branching_model() -> PackedModel:
+    """Features -> two layers of bidirectional GRU, added and multiplied with a linear branch."""
+    rng = np.random.default_rng(2)
+    gru = Stack(CELLS["gru"], 3, 4, num_layers=2, bidirectional=True)
+    blocks = CSBMatrix.from_dense(np.kron(np.eye(4, 2), np.ones((2, 2))).astype("f4"), (2, 2))
+    return PackedModel(
+        layers=(
+            recurrent(rng, "gru", "input", gru, lambda *a: free(*a, (4, 2))),
+            Linear("skip", ("input",), DenseMatrix(weight(rng, 8, 3)), None),
+            Combine("sum", ("gru", "skip"), "add"),
+            Combine("product", ("sum", "gru"), "multiply"),
+            Combine("both", ("product", "skip", "input"), "concatenate"),
+            Activation("squashed", ("both",), "sigmoid"),
+            Linear("down", ("squashed",), CSBMatrix.from_dense(weight(rng, 4, 19, 0.2), (1, 8))),
+            Linear("out", ("down",), CSBMatrix.from_dense(np.ones((3, 4), "f4"), (2, 2))),
+            Linear("blocks", ("down",), blocks),
+        ),
+        input=Features(3),
+        output="blocks",
+    )
+
+
+def elman_model() -> PackedModel:
+    """One Elman layer, its weights all pruned; the smallest file to mutate."""
+    stack = Stack(CELLS["rnn_tanh"], 2, 3)
+    zeros: Mapping[str, Matrix] = {
+        name: CSBMatrix.from_dense(np.zeros(shape, np.float32), (2, 2), 2)
+        for name, shape in stack.parameter_shapes().items()
+        if len(shape) == 2
+    }
+    return PackedModel((Recurrent("rnn", ("input",), stack, zeros),), Features(2), "rnn")
+
+
+MODELS = {"language": language_model, "branching": branching_model, "elman": elman_model}
