@@ -81,8 +81,10 @@ def pack(
     ] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="How to store weights, e.g. `csb(block=16x64,row_group=16)`. "
-                     "Left out: whichever is smallest for each matrix."),
+        typer.Option(
+            help="How to store weights, e.g. `csb(block=16x64,row_group=16)`. "
+            "Left out: whichever is smallest for each matrix."
+        ),
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Unpickle a whole module: runs code from the file.")
@@ -172,6 +174,9 @@ def bench(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Directory of a packed model, or a case's name.")
     ],
+    layout: Annotated[
+        str, typer.Option(help="Of a case's random weights: `dense`, or block and row group.")
+    ] = "block=16x64 row_group=16",
     threads: Annotated[
         list[int] | None, typer.Option(min=1, max=256, help="May be given several times. [1 and 2]")
     ] = None,
@@ -185,7 +190,12 @@ def bench(
     from csbrnn.commands.bench import bench_model
 
     result = bench_model(
-        model, threads=tuple(threads or (1, 2)), seconds=seconds, cold=cold, console=_console()
+        model,
+        layout=layout,
+        threads=tuple(threads or (1, 2)),
+        seconds=seconds,
+        cold=cold,
+        console=_console(),
     )
     _write_json(json_file, result)
 

@@ -42,16 +42,16 @@ def test_choice_and_string():
 
 
 def test_missing_and_unknown_keys_are_named():
-    fields = Fields({"a": 1, "b\n": 2}, "file.json:")
+    fields = Fields({"a": 1, "b\n": 2}, "file.json", ": ")
     with pytest.raises(FormatError, match=r"file\.json: c is missing"):
         fields.take("c")
     assert fields.take("a") == 1
-    with pytest.raises(FormatError, match=r"file\.json: has unknown keys: 'b\\n'"):
+    with pytest.raises(FormatError, match=r"file\.json has unknown keys: 'b\\n'"):
         fields.done()
 
 
 def test_only_objects_have_fields():
-    with pytest.raises(FormatError, match=r"at\.x must be an object, not \[\] *|a list of 0"):
+    with pytest.raises(FormatError, match=r"at\.x must be an object, not a list of 0"):
         Fields({"x": []}, "at").fields("x")
 
 
@@ -62,5 +62,5 @@ def test_messages_are_short_and_printable():
 
 
 def test_located_prefixes():
-    with pytest.raises(FormatError, match="^here: not so$"), located("here"):
+    with pytest.raises(FormatError, match=r"^here: not so$"), located("here"):
         raise ArgumentError("not so")

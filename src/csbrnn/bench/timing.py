@@ -14,6 +14,8 @@ from typing import Final
 
 import numpy as np
 
+from csbrnn.bench.environment import last_level_cache_nbytes
+
 __all__ = ["CacheFlush", "Statistics", "Timed", "interleave", "timer_overhead_us"]
 
 SLICE_MS: Final = 6.0
@@ -176,17 +178,6 @@ class CacheFlush:
         """Reads the buffer on every core."""
         for read in [reader.submit(self._buffer.sum) for reader in self._readers]:
             read.result()
-
-
-def last_level_cache_nbytes() -> int:
-    """Size of the last-level cache; 32 MiB where the system doesn't tell."""
-    sizes = []
-    for name in ("SC_LEVEL4_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"):
-        try:
-            sizes.append(os.sysconf(name))
-        except (ValueError, OSError):  # macOS and others do not have these names
-            continue
-    return max(sizes, default=0) or 32 << 20
 
 
 def timer_overhead_us(calls: int = 2000) -> float:

@@ -145,10 +145,7 @@ def run_stack(
             outputs = []
         parts = split_parts(
             stack.cell,
-            {
-                p.name: _parameter(p, direction, parameters, xs.dtype)
-                for p in stack.cell.parameters
-            },
+            {p.name: _parameter(p, direction, parameters, xs.dtype) for p in stack.cell.parameters},
         )
         current = {name: value[position] for name, value in states.items()}
         ys = np.zeros((len(xs), *batch, stack.direction_size), xs.dtype)

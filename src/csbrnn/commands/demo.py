@@ -6,8 +6,7 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from csbrnn.bench import BenchResult, Case, run_bench
+from csbrnn.commands.progress import progress_bar
 from csbrnn.commands.run import generate, score
 from csbrnn.model import PackedModel, load, save
 from csbrnn.runtime import compile as compile_model
@@ -113,7 +113,7 @@ def run_demo(
     result["max_abs_error"] = result["pruned"].pop("max_abs_error")
     result["dense"].pop("max_abs_error")
 
-    with _progress(console, "racing against other engines", 1.0) as report:
+    with progress_bar(console, "racing against other engines", 1.0) as report:
         race = run_bench(
             [Case("demo", models["pruned"])],
             threads=(1, 2),
@@ -128,7 +128,9 @@ def run_demo(
     _show(result, models, race, console)
     result["seconds"] = time.monotonic() - began
     (out / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    console.print(f"Written: {out / 'result.json'}; packed models: {out / 'dense'}, {out / 'pruned'}")
+    console.print(
+        f"Written: {out / 'result.json'}; packed models: {out / 'dense'}, {out / 'pruned'}"
+    )
     return result
 
 
@@ -159,13 +161,13 @@ def _train(
     torch.manual_seed(0)
     network = CharLM(len(corpus.vocabulary), settings.hidden_size, dropout=settings.dropout)
     start = Training(settings.dense_steps, settings.learning_rate, decay_from=1.0)
-    with _progress(console, "training the dense network", start.steps) as report:
-        train(network, corpus, start, checkpoint=out / "start.pt", progress=report)
+    with progress_bar(console, "training the dense network", start.steps) as report:
+        train(network, corpus, start, checkpoint=out / "start.pt", progress=_bits(report))
 
     dense = copy.deepcopy(network)
     finish = Training(settings.steps, settings.learning_rate, seed=1)
-    with _progress(console, "dense, the same number of steps", finish.steps) as report:
-        train(dense, corpus, finish, checkpoint=out / "dense.pt", progress=report)
+    with progress_bar(console, "dense, the same number of steps", finish.steps) as report:
+        train(dense, corpus, finish, checkpoint=out / "dense.pt", progress=_bits(report))
 
     pruned = copy.deepcopy(network)
     half = settings.steps // 2
@@ -179,8 +181,15 @@ def _train(
         ),
     )
     finish = replace(finish, learning_rate=settings.pruned_learning_rate)
-    with _progress(console, "pruning by ADMM, retraining", finish.steps) as report:
-        train(pruned, corpus, finish, checkpoint=out / "pruned.pt", pruner=pruner, progress=report)
+    with progress_bar(console, "pruning by ADMM, retraining", finish.steps) as report:
+        train(
+            pruned,
+            corpus,
+            finish,
+            checkpoint=out / "pruned.pt",
+            pruner=pruner,
+            progress=_bits(report),
+        )
     pruner.finalize()
     return dense, pruned
 
@@ -231,23 +240,5 @@ def _show(
     console.print(f"Largest difference between engine and PyTorch: {result['max_abs_error']:.1e}")
 
 
-@contextmanager
-def _progress(
-    console: Console, what: str, total: float
-) -> Iterator[Callable[[float, float], None]]:
-    """A progress bar; the function yielded takes (done, loss in bits or 0)."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description:34}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what, total=total, note="")
-
-        def report(done: float, loss: float = 0.0) -> None:
-            progress.update(task, completed=done, note=f"{loss:.2f} bits/char" if loss else "")
-
-        yield report
+def _bits(report: Callable[[float, str], None]) -> Callable[[int, float], None]:
+    return lambda step, bits: report(step, f"{bits:.2f} bits/char")

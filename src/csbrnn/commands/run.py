@@ -1,4 +1,4 @@
-"""``csbrnn run``: feed a packed model from text, .npy or standard input, and stream what it says."""
+"""``csbrnn run``: feed a packed model from text, .npy or standard input, and stream its answers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def run_model(
         if prompt or length:
             raise ArgumentError("--prompt and --generate need a model that carries a vocabulary")
         if output is not None:
-            raise ArgumentError("--output needs a .npy INPUT; lines are answered on standard output")
+            raise ArgumentError(
+                "--output needs a .npy INPUT; lines are answered on standard output"
+            )
         if source not in ("", "-"):
             with _open_text(Path(source)) as lines:
                 return {"steps": stream_lines(engine, lines, sys.stdout)}

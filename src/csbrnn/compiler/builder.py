@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,11 @@ class ProgramBuilder:
         self._tables[name], self._table_sources[name] = matrix.to_dense(), matrix
         return name
 
-    def stream(self, stream: Stream) -> None:
-        """Adds a stream, whose name must be new."""
-        assert stream.name not in self._streams
-        self._streams[stream.name] = stream
+    def stream(self, stream: Stream) -> str:
+        """Adds a stream and returns its name."""
+        name = _unused(stream.name, self._streams)
+        self._streams[name] = replace(stream, name=name)
+        return name
 
     def state(self, name: str, vectors: Sequence[Slice]) -> None:
         """Gives a public name to state vectors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,7 +142,12 @@ class _CellLowering:
                     groups.append(_Group([position], operands, parts))
                 following = tuple(p + 1 for p in parts)
         # Products of the input come first, and those of one matrix follow each other.
-        return sorted(groups, key=lambda g: (self._parameter_order(g.operands[0][0]), g.first_parts))
+        return sorted(groups, key=lambda g: self._order(self._part_of_first_product(g)))
+
+    def _part_of_first_product(self, group: _Group) -> str:
+        name, _ = group.operands[0]
+        parameter = next(p for p in self._context.cell.parameters if p.name == name)
+        return parameter.parts[group.first_parts[0]]
 
     def _order(self, part: str) -> tuple[int, int]:
         parameter, index = self._parts[part]
@@ -173,29 +178,30 @@ class _CellLowering:
                 )
             )
 
-    def _bias(self, name: str, sums: Iterable[Sum], rows: int) -> str | None:
-        pieces = []
+    def _bias(self, name: str, sums: Sequence[Sum], rows: int) -> str | None:
+        """The sums' constants, stacked, as a vector; None if there are none."""
+        pieces = [np.zeros(rows) for _ in sums]
         present = False
-        for gathered in sums:
-            piece = np.zeros(rows, np.float32)
-            for factor, vector in gathered.constants:
-                value = self._part_values(vector, rows) if vector else np.float32(1)
-                if value is not None:
-                    piece = piece + np.float32(factor) * value
+        for piece, gathered in zip(pieces, sums, strict=True):
+            for factor, part in gathered.constants:
+                values = self._part_values(part, rows) if part else 1.0
+                if values is not None:
+                    piece += factor * values
                     present = True
-            pieces.append(piece)
         if not present:
             return None
-        values = np.concatenate(pieces)
+        # Exact in float64, then rounded once; what overflows here would overflow when run.
+        with np.errstate(over="ignore"):
+            values = np.concatenate(pieces).astype(np.float32)
         return self._builder.constant(self._context.name(f"{name}_bias"), values).vector
 
-    def _part_values(self, part: str, rows: int) -> npt.NDArray[np.float32] | None:
+    def _part_values(self, part: str, rows: int) -> npt.NDArray[np.float64] | None:
         parameter, index = self._parts[part]
         values = self._context.parameters.get(parameter.name)
         if values is None:
             return None
         assert isinstance(values, np.ndarray)
-        return values[index * rows : (index + 1) * rows]
+        return values[index * rows : (index + 1) * rows].astype(np.float64)
 
     def _group_name(self, group: _Group) -> str:
         labels = [self._graph.labels.get(s, "").removesuffix("_next") for s in group.sums]

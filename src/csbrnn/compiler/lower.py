@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import accumulate, chain
 
 from csbrnn.cells import Direction
 from csbrnn.compiler.builder import ProgramBuilder
@@ -106,15 +106,16 @@ class _ModelLowering:
             self._builder.stream(Stream(INPUT, 1, "int32", signal.vocabulary))
         else:
             self._builder.stream(Stream(INPUT, signal.size))
-        widths: dict[str, int] = {}
+        self._builder.stream(Stream("output", self._model.output_size))
+        levels: dict[str, list[str]] = {}
         for name in self._plan.passes:
             if self._read_later(name):
-                stream = self._plan.units[name].level
-                self._streamed[name] = (stream, widths.get(stream, 0))
-                widths[stream] = widths.get(stream, 0) + self._length(name)
-        for stream, width in widths.items():
-            self._builder.stream(Stream(stream, width))
-        self._builder.stream(Stream("output", self._model.output_size))
+                levels.setdefault(self._plan.units[name].level, []).append(name)
+        for level, names in levels.items():
+            offsets = [0, *accumulate(map(self._length, names))]
+            stream = self._builder.stream(Stream(level, offsets[-1]))
+            for name, offset in zip(names, offsets, strict=False):
+                self._streamed[name] = (stream, offset)
 
     def _read_later(self, name: str) -> bool:
         return any(

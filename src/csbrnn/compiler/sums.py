@@ -76,9 +76,8 @@ class _Rewriter:
                 self._new[old] = self._sum(product, node.dimension, hints.get(old, ""))
             else:
                 args = tuple(self._new[a] for a in node.args)
-                self._new[old] = self._add(
-                    Node(node.op, args, node.name, node.value, node.dimension), hints.get(old, "")
-                )
+                renumbered = Node(node.op, args, node.name, node.value, node.dimension)
+                self._new[old] = self._add(renumbered, self._cell.graph.labels.get(old, ""))
         next_states = {s: self._new[n] for s, n in self._cell.graph.next_states.items()}
         return SumGraph(tuple(self._nodes), self._sums, next_states, self._labels)
 

@@ -69,7 +69,10 @@ def _declarations(program: Program) -> list[str]:
     for name in sorted(constants.keys() ^ program.constants.keys()):
         found.append(f"constant {name!r}: must be both a vector and have values")
     for name, values in program.constants.items():
-        if name in constants and (str(values.dtype), values.shape) != ("float32", (constants[name],)):
+        if name in constants and (str(values.dtype), values.shape) != (
+            "float32",
+            (constants[name],),
+        ):
             found.append(
                 f"constant {name!r}: must be float32 of shape ({constants[name]},), "
                 f"got {values.dtype} of shape {values.shape}"

@@ -61,10 +61,8 @@ class Blocking:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Blocks down and across; 0 where the matrix has no rows or no columns."""
+        """Blocks down and across."""
         tile = self.tile
-        if 0 in self.shape:
-            return 0, 0
         return -(-self.shape[0] // tile[0]), -(-self.shape[1] // tile[1])
 
     @property
@@ -75,7 +73,7 @@ class Blocking:
     @property
     def groups(self) -> int:
         """Row groups of the matrix, a short last one included."""
-        return -(-self.shape[0] // self.group) if self.blocks else 0
+        return -(-self.shape[0] // self.group)
 
     @property
     def units(self) -> tuple[int, int]:
@@ -86,7 +84,7 @@ class Blocking:
     def capacity(self) -> tuple[int, int]:
         """(row groups, columns) of the largest block: the n of an index's ceil(log2(n)) bits."""
         rows, columns = self.tile
-        return (rows // self.group, columns) if self.blocks else (0, 0)
+        return rows // self.group, columns
 
     def capacities(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return row groups and columns of every block.

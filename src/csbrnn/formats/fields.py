@@ -42,20 +42,22 @@ class Fields:
     Args:
         value: What JSON gave; anything but an object is refused.
         where: Its place, as the start of every message ("config.json: layers[0]").
+        separator: What comes between the place and a key: ": " after a file's name.
 
     Raises:
         FormatError: From every method, if the value is missing or is not what was asked for.
     """
 
-    def __init__(self, value: object, where: str) -> None:
+    def __init__(self, value: object, where: str, separator: str = ".") -> None:
         if not isinstance(value, Mapping):
             raise FormatError(f"{where} must be an object, not {shown(value)}")
         self.where = where
+        self._separator = separator
         self._values: dict[str, object] = dict(value)
 
     def place(self, key: str) -> str:
         """Return the full name of a key, for messages."""
-        return f"{self.where}.{key}" if self.where[-1:] not in (":", "") else f"{self.where} {key}"
+        return f"{self.where}{self._separator}{key}"
 
     def has(self, key: str) -> bool:
         """Tell whether a key is there and not yet read."""

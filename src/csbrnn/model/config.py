@@ -72,7 +72,7 @@ def model_from_config(config: object, tensors: Tensors, where: str) -> PackedMod
     Raises:
         FormatError: A key or tensor is missing, unknown, or not what it must be.
     """
-    fields = Fields(config, where)
+    fields = Fields(config, where, ": ")
     fields.choice("format", (FORMAT_NAME,))
     version = fields.integer("version", 1, MAX_DIMENSION)
     if version > FORMAT_VERSION:

@@ -185,8 +185,8 @@ class Recurrent(Layer):
             elif value is not None and len(shape) == 1:
                 found += _vector_problems(name, value, shape)
             elif len(shape) == 2:
-                got = "is missing" if value is None else f"not {type(value).__name__}"
-                found.append(f"{name} must be a Matrix of shape {shape}; it is {got}")
+                got = "it is missing" if value is None else f"not {type(value).__name__}"
+                found.append(f"{name} must be a Matrix of shape {shape}; {got}")
         return found
 
     @property

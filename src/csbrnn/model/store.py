@@ -48,7 +48,7 @@ def load(path: str | os.PathLike[str], *, in_place: bool = True) -> PackedModel:
     config_path = directory / CONFIG_FILE
     config = parse_json(_read_config(config_path), str(config_path))
     tensors = read_tensors(directory / TENSOR_FILE, in_place=in_place)
-    model = model_from_config(config, tensors, f"{config_path}:")
+    model = model_from_config(config, tensors, str(config_path))
     if found := problems(model):
         more = len(found) - _SHOWN_REASONS
         found = found[:_SHOWN_REASONS] + ([f"and {more} more"] if more > 0 else [])

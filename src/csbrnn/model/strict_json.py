@@ -58,7 +58,7 @@ def check_json(value: object, where: str) -> None:
     pending: list[tuple[object, int]] = [(value, 0)]
     while pending:
         item, depth = pending.pop()
-        if depth > MAX_DEPTH:
+        if depth >= MAX_DEPTH and isinstance(item, dict | list | tuple):
             raise FormatError(f"{where}: must nest at most {MAX_DEPTH} deep")
         if isinstance(item, dict):
             pending += ((part, depth + 1) for entry in item.items() for part in entry)

@@ -46,9 +46,10 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         if error.errno == errno.ELOOP:
             raise FormatError(f"{path}: must be a file, not a link; copy the file here") from None
         raise FormatError(f"{path}: can't be opened: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FormatError(f"{path}: must be a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FormatError(f"{path}: must be a regular file")
         yield file
 
 
@@ -86,7 +87,7 @@ def parse_tensors(data: bytes | mmap.mmap, where: str) -> dict[str, NDArray[Any]
     start, size = 8 + header_nbytes, room - header_nbytes
     tensors: dict[str, NDArray[Any]] = {}
     spans: list[tuple[int, int, str]] = []
-    for name, entry in Fields(header, f"{where}:").rest().items():
+    for name, entry in Fields(header, where).rest().items():
         fields = Fields(entry, f"{where}: tensor {shown(name)}")
         dtype = _DTYPES[fields.choice("dtype", _DTYPES)]
         shape = fields.items("shape", 2)

@@ -91,6 +91,11 @@ class Lowering:
         self._states = StateFlow(stepwise="T" not in axes)
 
     @property
+    def layout(self) -> str:
+        """The input's axes as one text: ``"TBF"``."""
+        return "".join(self.axes)
+
+    @property
     def tokens(self) -> bool:
         """Whether the input is read as tokens."""
         return "F" not in self.axes
@@ -121,9 +126,14 @@ class Lowering:
 
     def features(self, node: fx.Node, value: Any, size: int | None = None) -> Stream | None:
         """The value as a stream of features on the last axis; a reason and None otherwise."""
+        if value is UNKNOWN:
+            return None
         if not isinstance(value, Stream):
-            what = {FinalState: "the final state of a layer", GivenStates: "states", Constant: "a "
-                    "parameter or buffer"}.get(type(value), "something else")
+            what = {
+                FinalState: "the final state of a layer",
+                GivenStates: "states",
+                Constant: "a parameter or buffer",
+            }.get(type(value), "something else")
             self.refuse(node, f"needs the output of a layer at each step, not {what}")
         elif value.source == packed.INPUT and self.tokens:
             self.refuse(node, "reads tokens, which only an embedding can", impossible=True)
@@ -201,10 +211,10 @@ class Lowering:
         kwargs: Any = fx.node.map_arg(node.kwargs, look_up)
         if node.op == "call_module":
             return self._module(node, self.trace.module(node), args, kwargs)
-        if any(leaf is UNKNOWN for leaf in flatten((args, kwargs))):
-            return UNKNOWN
         if node.op == "output":
             return self._finish(node, args[0])
+        if any(leaf is UNKNOWN for leaf in flatten((args, kwargs))):
+            return UNKNOWN
         table: Mapping[Any, Any] = FUNCTIONS if node.op == "call_function" else METHODS
         handler = table.get(node.target)
         if handler is None:
@@ -212,8 +222,10 @@ class Lowering:
         return handler(self, node, args, kwargs)
 
     def _module(self, node: fx.Node, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        if any(not _is_ours(h) for h in (*module._forward_hooks.values(),
-                                         *module._forward_pre_hooks.values())):
+        if any(
+            not _is_ours(h)
+            for h in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        ):
             self.refuse(
                 node,
                 "has forward hooks, which may change what it computes; remove them (weights: "
@@ -224,8 +236,11 @@ class Lowering:
         match module:
             case nn.Embedding():
                 if module.max_norm is not None:
-                    return self.refuse(node, f"max_norm={module.max_norm} rescales rows when they "
-                                       "are read; rescale the weight and set max_norm=None")
+                    return self.refuse(
+                        node,
+                        f"max_norm={module.max_norm} rescales rows when they "
+                        "are read; rescale the weight and set max_norm=None",
+                    )
                 return self.embedding(node, x, module.weight)
             case nn.Linear():
                 tensors = {"weight": module.weight, "bias": module.bias}
@@ -234,9 +249,8 @@ class Lowering:
                 return self._recurrent(node, module, x, *values[1:2])
             case nn.Module() if isinstance(module, IDENTITY_MODULES):
                 return x
-            case nn.Module() if activation_of(module):
-                name, dim = activation_of(module)
-                return activation(self, node, x, name, dim)
+        if named := activation_of(module):
+            return activation(self, node, x, *named)
         return self.refuse(
             node,
             "is not among the modules that a packed model has: embedding, linear, recurrent "
@@ -248,13 +262,10 @@ class Lowering:
         named = {parameter_name(module, name): tensor for name, tensor in tensors.items()}
         usable = self._usable(node, named)
         name = self._unique_name(node)
-        if x is UNKNOWN or states is UNKNOWN:
-            return UNKNOWN
-        reasons = self._states.enter(name, len(stack.cell.states), states)
-        for reason in reasons:
+        for reason in self._states.enter(name, len(stack.cell.states), states):
             self.refuse(node, reason)
         stream = self.features(node, x, stack.input_size)
-        if stream is None or not self._time_axis(node, module, stream) or not usable or reasons:
+        if stream is None or not self._time_axis(node, module, stream) or not usable:
             return UNKNOWN
         self.drafts.append(
             Draft(
@@ -308,19 +319,19 @@ class Lowering:
     def _finish(self, node: fx.Node, value: Any) -> None:
         """Reads what forward returns: the output, or that and the states."""
         first, *extras = value if isinstance(value, tuple | list) and value else (value,)
-        if not isinstance(first, Stream):
-            what = "the final states of a layer" if isinstance(first, FinalState) else "not that"
-            self.refuse(
-                node, f"forward must return the output of each step (first); it returns {what}"
-            )
-            return
         for reason in self._states.leave(list(flatten(extras))):
             self.refuse(node, reason)
-        if "F" not in first.axes and first.size != 1:
-            self.refuse(node, f"the output has the axes {first.layout}, without features")
-        if first.source == packed.INPUT:
-            self.refuse(node, "forward gives its input back: there is nothing to pack")
-        self.output = first.source
+        if isinstance(first, Stream):
+            self.output = first.source
+            if "F" not in first.axes and first.size != 1:
+                self.refuse(node, f"the output has the axes {first.layout}, without features")
+            if first.source == packed.INPUT:
+                self.refuse(node, "forward gives its input back: there is nothing to pack")
+        elif first is not UNKNOWN:
+            what = "final states" if isinstance(first, FinalState) else "something else"
+            self.refuse(
+                node, f"forward must return the output at each step, alone or first; it has {what}"
+            )
 
     def _usable(self, node: fx.Node, tensors: Mapping[str, Tensor]) -> bool:
         """Whether weights can be stored in fp32 without loss."""
@@ -356,7 +367,9 @@ def _unusable(tensor: Tensor) -> str:
         return "must be an ordinary tensor that holds numbers, not sparse, quantized or meta"
     if tensor.dtype not in _EXACT_IN_FP32:
         dtype = str(tensor.dtype).removeprefix("torch.")
-        return f"is {dtype}, and packed models hold fp32; call float() on the model if that is meant"
+        return (
+            f"is {dtype}, and packed models hold fp32; call float() on the model if that is meant"
+        )
     return "" if tensor.isfinite().all() else "is not finite: it holds NaN or infinity"
 
 

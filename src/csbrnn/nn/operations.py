@@ -128,6 +128,8 @@ def input_products(cell: Cell, parameters: Mapping[str, Tensor], xs: Tensor) -> 
     for parameter in cell.matrices:
         if fed.isdisjoint(parameter.parts):
             continue
-        pieces = functional.linear(xs, parameters[parameter.name]).chunk(len(parameter.parts), dim=-1)
+        pieces = functional.linear(xs, parameters[parameter.name]).chunk(
+            len(parameter.parts), dim=-1
+        )
         products |= {p: v for p, v in zip(parameter.parts, pieces, strict=True) if p in fed}
     return products

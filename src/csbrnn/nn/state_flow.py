@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csbrnn.nn.values import ZEROS, FinalState, GivenStates, Stream, flatten
+from csbrnn.nn.values import UNKNOWN, ZEROS, FinalState, GivenStates, Stream, flatten
 
 __all__ = ["StateFlow"]
 
@@ -43,7 +43,9 @@ class StateFlow:
         self._count[layer] = count
         if isinstance(states, GivenStates) and count > 1:
             states = tuple(GivenStates((*states.path, k)) for k in range(count))
-        begins = [None] * count if states is None else list(flatten(states))
+        begins: list[Any] = [None] * count if states is None else list(flatten(states))
+        if UNKNOWN in begins:
+            return []
         if all(state is None or state is ZEROS for state in begins):
             if not self.stepwise:
                 return []
@@ -80,7 +82,7 @@ class StateFlow:
                 returned.append(extra)
             elif isinstance(extra, Stream) and extra.state is not None:
                 returned.append(extra.state)
-            elif extra is not None:
+            elif extra is not None and extra is not UNKNOWN:
                 reasons.append(
                     "forward must return the output of each step, or that and the states; "
                     f"it also returns {_kind(extra)}"

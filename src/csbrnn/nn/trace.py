@@ -7,7 +7,7 @@ import operator
 import re
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,9 @@ def trace(module: nn.Module) -> list[Trace]:
     with _evaluation(module):
         traces = [_trace(module, defaults)]
         if not_states != defaults:
-            try:
+            # It may fail, e.g. at a condition on the states; then the first trace stands alone.
+            with suppress(UnsupportedModelError):
                 traces.append(_trace(module, not_states))
-            except UnsupportedModelError:
-                pass  # e.g. a condition on the states' values; the first trace stands
     return traces
 
 

@@ -104,7 +104,7 @@ class Constant:
 
 
 def flatten(value: Any) -> Iterator[Any]:
-    """The leaves of nested tuples, lists and dictionaries; the latter in the order of their keys."""
+    """The leaves of nested tuples, lists and dictionaries, these by key."""
     if isinstance(value, dict):
         value = tuple(value[key] for key in sorted(value, key=str))
     if isinstance(value, tuple | list):

@@ -91,7 +91,7 @@ typedef struct { /* one part's share of a product: whole rows, from a multiple o
 enum {
     CSBRNN_DENSE = 1, /* `count` strips of 16 rows from `row` on, every column */
     CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
-    CSBRNN_BLOCKS     /* up to `group` rows anywhere in 16 * windows, `columns` columns */
+    CSBRNN_BLOCKS     /* up to `group` rows anywhere in 16 * windows, each its own columns */
 };
 
 typedef struct {
@@ -108,7 +108,7 @@ typedef struct {
 
 typedef struct {
     uint64_t mask; /* bit r: row `row + r` is one of the block's */
-    uint32_t row, reserved;
+    uint32_t row, columns;
 } csbrnn_block_head;
 
 enum {

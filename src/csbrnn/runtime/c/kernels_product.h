@@ -166,16 +166,16 @@ static inline void scatter(const float *rows, uint64_t mask, float *y) {
 }
 #endif
 
-/* Blocks of one class: `rows` (a constant, a multiple of 4 up to 32) by s->columns. Blocks are
- * sorted by class, so that the trip counts below change seldom and are predicted. */
+/* Blocks of one class: up to `rows` rows (a constant, a multiple of 4 up to 32). They are sorted by
+ * their number of columns, so that the trip counts below change seldom and are predicted. */
 static inline void blocks(unsigned rows, const csbrnn_section *s, const unsigned char *image,
                           const float *x, float *y) {
     const csbrnn_block_head *head = (const void *)(image + s->heads);
     const uint16_t *columns = (const void *)(image + s->indices);
     const float *values = (const void *)(image + s->values);
-    const size_t n = s->columns, stride = csbrnn_index_stride(n);
     const unsigned full = rows / 16, rest = rows % 16;
-    for (uint32_t k = 0; k < s->count; k++, head++, columns += stride) {
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        const size_t n = head->columns;
         tile part[3] = {tile_zero(), tile_zero(), tile_zero()};
         unsigned parts = 0;
         if (full == 2) {
@@ -225,6 +225,7 @@ static inline void blocks(unsigned rows, const csbrnn_section *s, const unsigned
         if (rest & 4) tile_rows(part[parts - 1], 4, to);
         scatter(packed, head->mask, y + head->row);
 #endif
+        columns += csbrnn_index_stride(n);
     }
 }
 

@@ -106,7 +106,8 @@ static void operate(float slot[CSBRNN_SLOTS][CSBRNN_CHUNK], const csbrnn_frame *
 static void elementwise(const csbrnn_frame *frame, const csbrnn_instruction *in,
                         const csbrnn_operation *operations, size_t first, size_t last) {
     float slot[CSBRNN_SLOTS][CSBRNN_CHUNK];
-    memset(slot, 0, sizeof slot);
+    /* A program of `count` operations uses at most as many slots. */
+    memset(slot, 0, (in->count < CSBRNN_SLOTS ? in->count : CSBRNN_SLOTS) * sizeof slot[0]);
     for (size_t k = first; k < last; k += CSBRNN_CHUNK) {
         size_t n = last - k < CSBRNN_CHUNK ? last - k : CSBRNN_CHUNK;
         for (uint32_t o = 0; o < in->count; o++) operate(slot, frame, operations + o, k, n);

@@ -1,0 +1,126 @@
+"""``csbrnn inspect``: where a packed model's weights and bytes are, matrix by matrix."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from csbrnn.formats import CSBMatrix, Matrix
+from csbrnn.formats.kernels import KernelStats
+from csbrnn.model import PackedModel
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Inspection", "MatrixRow", "inspect_model"]
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One weight matrix as it is stored.
+
+    Attributes:
+        name: "layer/parameter".
+        shape: (outputs, inputs).
+        pattern: The format, with block and row group.
+        pruning_rate: Weights before / weights stored; None where nothing is stored.
+        kept: Weights stored.
+        nbytes: Bytes of values and indices.
+        index_bits: Bits that are not values.
+        index_bits_per_weight: The same for each weight stored; None where nothing is stored.
+        blocks: How evenly the kept weights lie over the blocks; None for a dense matrix.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    pattern: str
+    pruning_rate: float | None
+    kept: int
+    nbytes: int
+    index_bits: int
+    index_bits_per_weight: float | None
+    blocks: KernelStats | None
+
+    @classmethod
+    def of(cls, name: str, matrix: Matrix) -> MatrixRow:
+        """Reads a matrix off its own account."""
+        csb = matrix if isinstance(matrix, CSBMatrix) else None
+        return cls(
+            name=name,
+            shape=matrix.shape,
+            pattern=matrix.FORMAT
+            if csb is None
+            else f"csb {csb.block[0]}x{csb.block[1]}, row groups of {csb.row_group}",
+            pruning_rate=matrix.size / matrix.kept if matrix.kept else None,
+            kept=matrix.kept,
+            nbytes=matrix.nbytes,
+            index_bits=matrix.index_bits,
+            index_bits_per_weight=matrix.index_bits / matrix.kept if matrix.kept else None,
+            blocks=None if csb is None else csb.kernel_stats(),
+        )
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A packed model, matrix by matrix.
+
+    Attributes:
+        matrices: One row each.
+        totals: The model's own sums: weights, bytes, rate and compression.
+    """
+
+    matrices: tuple[MatrixRow, ...]
+    totals: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {"matrices": [asdict(row) for row in self.matrices], **self.totals}
+
+    def table(self) -> Table:
+        """The rows and their sum as a table to print."""
+        from rich.table import Table
+
+        table = Table(title="Weights", show_footer=True)
+        totals = self.totals
+        table.add_column("matrix", "all", overflow="fold")
+        table.add_column("shape", justify="right")
+        table.add_column("stored as")
+        table.add_column("rate", f"{totals['pruning_rate']:.1f}x", justify="right")
+        table.add_column("weights", f"{totals['kept_weights']:,}", justify="right")
+        table.add_column("bytes", f"{totals['nbytes']:,}", justify="right")
+        table.add_column("index bits/weight", justify="right")
+        table.add_column("weights a block (min / mean / max)", justify="right")
+        table.add_column("balance", justify="right")
+        for row in self.matrices:
+            blocks = row.blocks
+            table.add_row(
+                row.name,
+                "{} x {}".format(*row.shape),
+                row.pattern,
+                "-" if row.pruning_rate is None else f"{row.pruning_rate:.1f}x",
+                f"{row.kept:,}",
+                f"{row.nbytes:,}",
+                "-" if row.index_bits_per_weight is None else f"{row.index_bits_per_weight:.2f}",
+                f"{blocks.smallest} / {blocks.mean:.1f} / {blocks.largest}" if blocks else "-",
+                f"{blocks.balance:.2f}" if blocks else "-",
+            )
+        table.caption = (
+            f"{totals['compression']:.1f}x smaller than dense fp32, indices and vectors included. "
+            "The rate of all counts pruned matrices. "
+            "Balance: mean / largest block; 1 is perfect."
+        )
+        return table
+
+
+def inspect_model(model: PackedModel) -> Inspection:
+    """Takes a packed model apart, matrix by matrix."""
+    return Inspection(
+        matrices=tuple(MatrixRow.of(name, matrix) for name, matrix in model.matrices.items()),
+        totals={
+            "dense_weights": model.dense_weights,
+            "kept_weights": model.kept_weights,
+            "nbytes": model.nbytes,
+            "pruning_rate": model.pruning_rate,
+            "compression": model.compression,
+        },
+    )

@@ -1,0 +1,140 @@
+"""`load_module`: the torch module that a command line names, with the weights of a checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from csbrnn.errors import ArgumentError, FormatError
+from csbrnn.nn.infer import module_from_state
+
+__all__ = ["load_module"]
+
+#: Where training scripts put the state_dict in a checkpoint that holds more.
+_NESTED = ("state_dict", "model_state_dict", "model")
+
+
+def load_module(
+    spec: str, checkpoint: str | Path | None = None, *, trust: bool = False
+) -> nn.Module:
+    """Loads a module, completely or not at all.
+
+    Args:
+        spec: ``package.module:name``, where name is a module or a callable that makes one without
+            arguments (importing runs that code); or the path of a file: a whole pickled module,
+            or a state_dict whose names and shapes tell the network.
+        checkpoint: A file with the weights: a state_dict, or a dictionary that holds one under
+            "state_dict", "model_state_dict" or "model". Read without running code from it.
+        trust: Whether to unpickle a whole module, which runs code from the file.
+
+    Returns:
+        The module in evaluation mode.
+
+    Raises:
+        ArgumentError: The spec names nothing usable, or the file needs ``trust``.
+        FormatError: The file can't be read, or its weights are not the module's: all missing,
+            unexpected and misshapen ones are listed.
+    """
+    path = Path(spec)
+    if path.exists() or ":" not in spec:
+        if checkpoint is not None:
+            raise ArgumentError(
+                f"a checkpoint goes with a module named as package.module:name, not with {spec!r}"
+            )
+        module = _from_file(path, trust=trust)
+    else:
+        module = _from_code(spec)
+        if checkpoint is not None:
+            _fill(module, _read_state(Path(checkpoint)), Path(checkpoint))
+    return module.eval()
+
+
+def _from_code(spec: str) -> nn.Module:
+    module_name, _, attribute = spec.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ArgumentError(
+            f"{spec!r} must name a torch module as package.module:name ({error}); is the package "
+            "on the path (PYTHONPATH)?"
+        ) from error
+    if not isinstance(found, nn.Module) and callable(found):
+        try:
+            found = found()
+        except TypeError as error:
+            raise ArgumentError(
+                f"{spec!r} is called without arguments ({error}); name a function that makes the "
+                "module with the arguments it needs"
+            ) from error
+    if not isinstance(found, nn.Module):
+        raise ArgumentError(f"{spec!r} must give a torch module, not {type(found).__name__}")
+    return found
+
+
+def _from_file(path: Path, *, trust: bool) -> nn.Module:
+    try:
+        return module_from_state(_read_state(path), str(path))
+    except pickle.UnpicklingError as error:
+        if not trust:
+            raise ArgumentError(
+                f"{path} is not a plain state_dict but holds Python objects: loading it can run "
+                "any code its author chose. If you trust where it comes from, load it with "
+                "trust=True (--trust); safer is a state_dict with package.module:name"
+            ) from error
+    found = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(found, nn.Module):
+        raise FormatError(f"{path} must hold a torch module, not {type(found).__name__}")
+    return found
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """The state_dict in a file, read without running code from it."""
+    if not path.is_file():
+        raise ArgumentError(f"{path} is not a file, nor of the form package.module:name")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise FormatError(f"{path} is not a file that torch.save wrote: {error}") from error
+    for key in _NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+            break
+    if not isinstance(found, Mapping) or not found:
+        raise FormatError(f"{path} must hold a state_dict, not {type(found).__name__}")
+    wrong = [f"{k!r}: {type(v).__name__}" for k, v in found.items() if not isinstance(v, Tensor)]
+    if wrong:
+        keys = ", ".join(_NESTED)
+        raise FormatError(
+            f"{path} must hold a state_dict (name -> tensor), alone or under one of {keys}; it "
+            f"has {'; '.join(wrong[:8])}"
+        )
+    return dict(found)
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Loads a state_dict whose names and shapes are exactly the module's."""
+    own = module.state_dict()
+    lines = [f"missing: {name}" for name in own.keys() - state.keys()]
+    lines += [f"unexpected: {name}" for name in state.keys() - own.keys()]
+    lines += [
+        f"{name} has shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if state[name].shape != own[name].shape
+    ]
+    if lines:
+        listed = "\n".join(f"  - {line}" for line in sorted(lines))
+        raise FormatError(
+            f"{path} does not hold the weights of {type(module).__name__}; nothing is loaded:\n"
+            + listed
+        )
+    module.load_state_dict(state)

@@ -1,0 +1,216 @@
+/* Executes an image: passes, time steps, instructions. */
+#include "engine.h"
+
+#include <string.h>
+
+static const csbrnn_kernels *const all_kernels[] = { /* best first */
+#ifdef CSBRNN_X86
+    &csbrnn_kernels_avx512,
+    &csbrnn_kernels_avx2,
+#endif
+#ifdef CSBRNN_NEON
+    &csbrnn_kernels_neon,
+#endif
+    &csbrnn_kernels_baseline,
+};
+
+static int usable(const csbrnn_kernels *kernels) {
+#ifdef CSBRNN_X86
+    if (kernels == &csbrnn_kernels_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (kernels == &csbrnn_kernels_avx2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    (void)kernels;
+    return 1;
+}
+
+const char *csbrnn_isa(unsigned position) {
+    for (size_t k = 0; k < sizeof all_kernels / sizeof *all_kernels; k++)
+        if (usable(all_kernels[k]) && position-- == 0) return all_kernels[k]->name;
+    return NULL;
+}
+
+csbrnn_error csbrnn_open(csbrnn_model *model, const void *image, size_t nbytes, const char *isa) {
+    if (!model) return CSBRNN_BAD_ARGUMENT;
+    model->image = NULL;
+    model->kernels = NULL;
+    csbrnn_error error = csbrnn_image_check(image, nbytes);
+    if (error) return error;
+    for (size_t k = 0; k < sizeof all_kernels / sizeof *all_kernels && !model->kernels; k++)
+        if (usable(all_kernels[k]) && (!isa || !strcmp(isa, all_kernels[k]->name)))
+            model->kernels = all_kernels[k];
+    if (!model->kernels) return CSBRNN_BAD_ISA;
+    model->image = image;
+    return CSBRNN_OK;
+}
+
+const char *csbrnn_model_isa(const csbrnn_model *model) { return model->kernels->name; }
+
+static const csbrnn_header *header(const csbrnn_model *model) {
+    return csbrnn_header_of(model->image);
+}
+
+static const void *table(const csbrnn_model *model, const csbrnn_table *t) {
+    return model->image + t->offset;
+}
+
+static const csbrnn_stream *stream(const csbrnn_model *model, unsigned k) {
+    return (const csbrnn_stream *)table(model, &header(model)->streams) + k;
+}
+
+size_t csbrnn_memory_nbytes(const csbrnn_model *model) {
+    return (size_t)header(model)->memory_floats * sizeof(float);
+}
+
+size_t csbrnn_state_nbytes(const csbrnn_model *model) {
+    return (size_t)header(model)->state_floats * sizeof(float);
+}
+
+void csbrnn_init(const csbrnn_model *model, void *memory) {
+    memset(memory, 0, csbrnn_memory_nbytes(model));
+}
+
+size_t csbrnn_input_width(const csbrnn_model *model) { return stream(model, CSBRNN_INPUT)->width; }
+size_t csbrnn_output_width(const csbrnn_model *model) {
+    return stream(model, CSBRNN_OUTPUT)->width;
+}
+
+size_t csbrnn_workspace_nbytes(const csbrnn_model *model, size_t steps) {
+    size_t width = 0; /* streams lie one after the other: the last one's end is the width of all */
+    for (uint32_t k = CSBRNN_OUTPUT + 1; k < header(model)->streams.count; k++)
+        width = (size_t)stream(model, k)->column + stream(model, k)->width;
+    return width * steps * sizeof(float);
+}
+
+static float *stream_at(const csbrnn_task *task, uint32_t k, size_t t) {
+    const csbrnn_stream *s = stream(task->model, k);
+    if (k == CSBRNN_OUTPUT) return task->ys + t * s->width;
+    return task->workspace + s->column * task->steps + t * s->width;
+}
+
+static void move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
+    const csbrnn_model *model = task->model;
+    const csbrnn_move *m = table(model, &header(model)->moves);
+    m += pass->first_move;
+    for (uint32_t k = 0; k < pass->reads; k++, m++) {
+        const unsigned char *from =
+            m->stream == CSBRNN_INPUT
+                ? task->xs + t * stream(model, CSBRNN_INPUT)->width * sizeof(float)
+                : (const unsigned char *)stream_at(task, m->stream, t);
+        memcpy(task->memory + m->address, from + (size_t)m->offset * sizeof(float),
+               m->length * sizeof(float));
+    }
+}
+
+static void move_out(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
+    const csbrnn_move *m = table(task->model, &header(task->model)->moves);
+    m += pass->first_move + pass->reads;
+    for (uint32_t k = 0; k < pass->writes; k++, m++)
+        memcpy(stream_at(task, m->stream, t) + m->offset, task->memory + m->address,
+               m->length * sizeof(float));
+}
+
+static void lookup(const csbrnn_frame *frame, const csbrnn_instruction *in) {
+    int32_t token;
+    memcpy(&token, frame->memory + in->b, sizeof token);
+    /* Tokens were checked on entry; this holds for images in which `b` is something else. */
+    size_t row = token >= 0 && (uint32_t)token < in->count ? (size_t)token : 0;
+    const float *from = (const float *)(const void *)(frame->image + in->offset);
+    memcpy(frame->memory + in->a, from + row * in->length, in->length * sizeof(float));
+}
+
+/* Cuts `length` elements into shares of whole cache lines. */
+static size_t share(size_t length, uint32_t part, uint32_t parts) {
+    size_t lines = (length + CSBRNN_STRIP - 1) / CSBRNN_STRIP;
+    size_t at = lines * part / parts * CSBRNN_STRIP;
+    return at < length ? at : length;
+}
+
+static void execute(const csbrnn_model *model, const csbrnn_frame *frame,
+                    const csbrnn_instruction *in, uint32_t part) {
+    const csbrnn_kernels *kernels = model->kernels;
+    const csbrnn_header *h = header(model);
+    const size_t first = share(in->length, part, h->parts);
+    const size_t last = share(in->length, part + 1, h->parts);
+    switch (in->opcode) {
+        case CSBRNN_PRODUCT: {
+            const csbrnn_span *span = (const csbrnn_span *)table(model, &h->spans) + in->first + part;
+            const csbrnn_section *sections = table(model, &h->sections);
+            kernels->product(frame, in, span, sections + span->first_section);
+            break;
+        }
+        case CSBRNN_LSTM: kernels->lstm(frame, in, first, last); break;
+        case CSBRNN_GRU: kernels->gru(frame, in, first, last); break;
+        case CSBRNN_ELEMENTWISE: {
+            const csbrnn_operation *operations = table(model, &h->operations);
+            kernels->elementwise(frame, in, operations + in->first, first, last);
+            break;
+        }
+        case CSBRNN_SOFTMAX:
+            if (part == 0) kernels->softmax(frame, in);
+            break;
+        case CSBRNN_COPY:
+            memmove(frame->memory + in->a + first, csbrnn_at(frame, in->b) + first,
+                    (last - first) * sizeof(float));
+            break;
+        case CSBRNN_LOOKUP:
+            if (part == 0) lookup(frame, in);
+            break;
+        default: break;
+    }
+}
+
+static void meet(const csbrnn_worker *worker) {
+    if (worker->barrier) worker->barrier(worker->context);
+}
+
+void csbrnn_task_run(const csbrnn_task *task, const csbrnn_worker *worker) {
+    const csbrnn_model *model = task->model;
+    const csbrnn_header *h = header(model);
+    const csbrnn_frame frame = {model->image, table(model, &h->constants), task->memory};
+    const csbrnn_pass *pass = table(model, &h->passes);
+    for (uint32_t p = 0; p < h->passes.count; p++, pass++) {
+        const csbrnn_instruction *first = table(model, &h->instructions);
+        first += pass->first_instruction;
+        for (size_t k = 0; k < task->steps; k++) {
+            const size_t t = pass->reverse ? task->steps - 1 - k : k;
+            if (worker->first_part == 0) move_in(task, pass, t);
+            meet(worker);
+            for (uint32_t i = 0; i < pass->instructions; i++) {
+                if (first[i].flags & CSBRNN_BARRIER) meet(worker);
+                for (uint32_t part = worker->first_part; part < worker->last_part; part++)
+                    execute(model, &frame, first + i, part);
+            }
+            meet(worker);
+            if (worker->first_part == 0) move_out(task, pass, t);
+        }
+    }
+}
+
+csbrnn_error csbrnn_task_check(const csbrnn_task *task) {
+    const csbrnn_stream *input = stream(task->model, CSBRNN_INPUT);
+    if (!input->token) return CSBRNN_OK;
+    for (size_t t = 0; t < task->steps; t++) {
+        int32_t token;
+        memcpy(&token, task->xs + t * sizeof token, sizeof token);
+        if (token < 0 || (uint32_t)token >= input->bound) return CSBRNN_BAD_TOKEN;
+    }
+    return CSBRNN_OK;
+}
+
+csbrnn_error csbrnn_run(const csbrnn_model *model, void *memory, const void *xs, float *ys,
+                        size_t steps, void *workspace) {
+    const csbrnn_task task = {model, memory, xs, ys, workspace, steps};
+    const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL};
+    if (!workspace && csbrnn_workspace_nbytes(model, steps)) return CSBRNN_BAD_ARGUMENT;
+    csbrnn_error error = csbrnn_task_check(&task);
+    if (!error) csbrnn_task_run(&task, &alone);
+    return error;
+}
+
+csbrnn_error csbrnn_step(const csbrnn_model *model, void *memory, const void *x, float *y) {
+    if (!header(model)->causal) return CSBRNN_NOT_CAUSAL;
+    return csbrnn_run(model, memory, x, y, 1, NULL);
+}

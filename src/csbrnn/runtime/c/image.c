@@ -1,0 +1,215 @@
+/* The check that lets the rest of the library trust an image. */
+#include <string.h>
+
+#include "csbrnn.h"
+#include "image.h"
+
+typedef struct {
+    const unsigned char *bytes;
+    uint64_t nbytes;
+    const csbrnn_header *header;
+} checked;
+
+/* Whether `count` records of `size` bytes lie within the image, from an aligned start. Counts are
+ * below 2^33 and sizes below 2^32, so that nothing overflows. */
+static int inside(const checked *c, uint64_t offset, uint64_t count, uint64_t size) {
+    return offset % CSBRNN_LINE == 0 && offset >= sizeof(csbrnn_header) && offset <= c->nbytes &&
+           (count == 0 || size <= (c->nbytes - offset) / count);
+}
+
+static const void *at(const checked *c, uint64_t offset) { return c->bytes + offset; }
+
+/* Whether [first, first + count) lies within `total` records. */
+static int within(uint64_t first, uint64_t count, uint64_t total) {
+    return first <= total && count <= total - first;
+}
+
+/* `padded`: the whole strips of 16 that a vector is made of are touched. */
+static int readable(const checked *c, uint32_t address, uint64_t length, int padded) {
+    uint64_t limit = c->header->memory_floats, start = address;
+    if (address & CSBRNN_CONSTANT) {
+        start = address & ~CSBRNN_CONSTANT;
+        limit = c->header->constants.count;
+    }
+    if (padded) length = (length + 15u) & ~(uint64_t)15u;
+    return within(start, length, limit);
+}
+
+static int writable(const checked *c, uint32_t address, uint64_t length, int padded) {
+    return !(address & CSBRNN_CONSTANT) && readable(c, address, length, padded);
+}
+
+static int check_indices(const uint16_t *indices, uint64_t count, uint32_t below) {
+    uint32_t most = 0; /* no early exit: the loop is vectorised */
+    for (uint64_t k = 0; k < count; k++) most = indices[k] > most ? indices[k] : most;
+    return count == 0 || most < below;
+}
+
+static int check_dense(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    return s->group == 16 && s->columns <= s->source_length && s->row >= span->row &&
+           s->count <= (span->rows + 15u) / 16u && s->row % 16 == 0 &&
+           (uint64_t)s->row + (uint64_t)s->count * 16u <= (((uint64_t)span->row + span->rows + 15u) & ~(uint64_t)15u) &&
+           inside(c, s->values, (uint64_t)s->count * s->columns, 64);
+}
+
+static int check_strips(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint32_t group = s->group;
+    if (group != 4 && group != 8 && group != 16) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_strip_head))) return 0;
+    const csbrnn_strip_head *head = at(c, s->heads);
+    uint64_t tiles = 0;
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        if (head->rows > group || head->row < span->row || head->tiles > UINT32_MAX / 16u) return 0;
+        if ((uint64_t)head->row + head->rows > (uint64_t)span->row + span->rows) return 0;
+        tiles += head->tiles;
+    }
+    const uint64_t indices = tiles * (CSBRNN_STRIP / group);
+    return inside(c, s->values, tiles, 64) && inside(c, s->indices, indices, 2) &&
+           check_indices(at(c, s->indices), indices, s->source_length);
+}
+
+static int check_blocks(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint64_t end = ((uint64_t)span->row + span->rows + 15u) & ~(uint64_t)15u;
+    uint64_t indices = 0, floats = 0;
+    if (s->group == 0 || s->group > 32 || s->group % 4) return 0;
+    if (s->windows == 0 || s->windows > 4) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_block_head))) return 0;
+    const csbrnn_block_head *head = at(c, s->heads);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        uint64_t mask = head->mask, rows = 0;
+        if (s->windows < 4 && mask >> 16u * s->windows) return 0;
+        for (; mask; mask &= mask - 1) rows++;
+        if (rows > s->group || head->row < span->row || head->columns > 65536) return 0;
+        if ((uint64_t)head->row + 16u * s->windows > end) return 0;
+        indices += csbrnn_index_stride(head->columns);
+        floats += csbrnn_block_floats(s->group, head->columns);
+    }
+    return inside(c, s->indices, indices, 2) && inside(c, s->values, floats, 4) &&
+           check_indices(at(c, s->indices), indices, s->source_length);
+}
+
+static int check_section(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    if (s->dtype || s->source & CSBRNN_CONSTANT) return 0;
+    if (!readable(c, s->source, s->source_length, 0)) return 0;
+    switch (s->kind) {
+        case CSBRNN_DENSE: return check_dense(c, s, span);
+        case CSBRNN_STRIPS: return check_strips(c, s, span);
+        case CSBRNN_BLOCKS: return check_blocks(c, s, span);
+        default: return 0;
+    }
+}
+
+static int check_product(const checked *c, const csbrnn_instruction *in) {
+    const csbrnn_header *h = c->header;
+    if (!writable(c, in->a, in->length, 1)) return 0;
+    if (in->b != CSBRNN_NONE && !readable(c, in->b, in->length, 1)) return 0;
+    if (!within(in->first, h->parts, h->spans.count)) return 0;
+    const csbrnn_span *span = (const csbrnn_span *)at(c, h->spans.offset) + in->first;
+    for (uint32_t p = 0; p < h->parts; p++, span++) {
+        if (span->row % 16 || !within(span->row, span->rows, in->length)) return 0;
+        if (!within(span->first_section, span->sections, h->sections.count)) return 0;
+        const csbrnn_section *section = at(c, h->sections.offset);
+        section += span->first_section;
+        for (uint32_t k = 0; k < span->sections; k++)
+            if (!check_section(c, section + k, span)) return 0;
+    }
+    return 1;
+}
+
+static int check_elementwise(const checked *c, const csbrnn_instruction *in) {
+    if (!within(in->first, in->count, c->header->operations.count)) return 0;
+    const csbrnn_operation *op = at(c, c->header->operations.offset);
+    op += in->first;
+    for (uint32_t k = 0; k < in->count; k++, op++) {
+        const uint32_t slots = in->count < CSBRNN_SLOTS ? in->count : CSBRNN_SLOTS;
+        if (op->op >= CSBRNN_OPERATIONS) return 0;
+        if (op->to >= slots || op->a >= slots || op->b >= slots) return 0;
+        if (op->op == CSBRNN_OP_LOAD && !readable(c, op->operand, in->length, 0)) return 0;
+        if (op->op == CSBRNN_OP_STORE && !writable(c, op->operand, in->length, 0)) return 0;
+    }
+    return 1;
+}
+
+static int check_instruction(const checked *c, const csbrnn_instruction *in) {
+    const uint64_t n = in->length;
+    switch (in->opcode) {
+        case CSBRNN_PRODUCT: return check_product(c, in);
+        case CSBRNN_LSTM:
+            return readable(c, in->a, 4 * n, 0) && writable(c, in->b, n, 0) &&
+                   writable(c, in->c, n, 0);
+        case CSBRNN_GRU:
+            return readable(c, in->a, 2 * n, 0) && readable(c, in->b, n, 0) &&
+                   readable(c, in->c, n, 0) && writable(c, in->d, n, 0);
+        case CSBRNN_ELEMENTWISE: return check_elementwise(c, in);
+        case CSBRNN_SOFTMAX:
+        case CSBRNN_COPY: return writable(c, in->a, n, 0) && readable(c, in->b, n, 0);
+        case CSBRNN_LOOKUP:
+            return writable(c, in->a, n, 0) && writable(c, in->b, 1, 0) && in->count > 0 &&
+                   inside(c, in->offset, in->count, n * 4);
+        default: return 0;
+    }
+}
+
+static int check_pass(const checked *c, const csbrnn_pass *pass) {
+    const csbrnn_header *h = c->header;
+    const csbrnn_stream *streams = at(c, h->streams.offset);
+    if (!within(pass->first_instruction, pass->instructions, h->instructions.count)) return 0;
+    if (!within(pass->first_move, (uint64_t)pass->reads + pass->writes, h->moves.count)) return 0;
+    const csbrnn_move *m = at(c, h->moves.offset);
+    m += pass->first_move;
+    for (uint64_t k = 0; k < (uint64_t)pass->reads + pass->writes; k++, m++) {
+        const int writes = k >= pass->reads;
+        if (m->stream >= h->streams.count || (writes && m->stream == CSBRNN_INPUT)) return 0;
+        if (!within(m->offset, m->length, streams[m->stream].width)) return 0;
+        if (writes ? m->address & CSBRNN_CONSTANT : 0) return 0;
+        if (!writable(c, m->address, m->length, 0)) return 0;
+    }
+    const csbrnn_instruction *in = at(c, h->instructions.offset);
+    in += pass->first_instruction;
+    for (uint32_t i = 0; i < pass->instructions; i++)
+        if (!check_instruction(c, in + i)) return 0;
+    return 1;
+}
+
+static int check_streams(const checked *c) {
+    const csbrnn_header *h = c->header;
+    const csbrnn_stream *s = at(c, h->streams.offset);
+    uint64_t column = 0;
+    if (h->streams.count < 2) return 0;
+    for (uint32_t k = 0; k < h->streams.count; k++) {
+        if (s[k].token > 1 || (s[k].token && (s[k].width != 1 || k != CSBRNN_INPUT))) return 0;
+        if (k <= CSBRNN_OUTPUT) continue;
+        if (s[k].column != column) return 0;
+        column += s[k].width;
+        if (column > UINT32_MAX) return 0;
+    }
+    return 1;
+}
+
+csbrnn_error csbrnn_image_check(const void *image, size_t nbytes) {
+    static const uint8_t magic[8] = {'c', 's', 'b', 'r', 'n', 'n', '\r', '\n'};
+    const checked c = {image, nbytes, image};
+    const csbrnn_header *h = image;
+    if (!image || nbytes < sizeof *h || (uintptr_t)image % CSBRNN_LINE) return CSBRNN_BAD_IMAGE;
+    if (memcmp(h->magic, magic, sizeof magic) || h->version != CSBRNN_VERSION ||
+        h->header_nbytes != sizeof *h || h->nbytes != nbytes)
+        return CSBRNN_BAD_IMAGE;
+    if (h->parts == 0 || h->parts > 256 || h->causal > 1 || h->memory_floats >= CSBRNN_CONSTANT ||
+        h->state_floats > h->memory_floats || h->constants.count >= CSBRNN_CONSTANT)
+        return CSBRNN_BAD_IMAGE;
+    if (!inside(&c, h->streams.offset, h->streams.count, sizeof(csbrnn_stream)) ||
+        !inside(&c, h->passes.offset, h->passes.count, sizeof(csbrnn_pass)) ||
+        !inside(&c, h->moves.offset, h->moves.count, sizeof(csbrnn_move)) ||
+        !inside(&c, h->instructions.offset, h->instructions.count, sizeof(csbrnn_instruction)) ||
+        !inside(&c, h->spans.offset, h->spans.count, sizeof(csbrnn_span)) ||
+        !inside(&c, h->sections.offset, h->sections.count, sizeof(csbrnn_section)) ||
+        !inside(&c, h->operations.offset, h->operations.count, sizeof(csbrnn_operation)) ||
+        !inside(&c, h->constants.offset, h->constants.count, sizeof(float)))
+        return CSBRNN_BAD_IMAGE;
+    if (!check_streams(&c)) return CSBRNN_BAD_IMAGE;
+    const csbrnn_pass *pass = at(&c, h->passes.offset);
+    if (h->causal && (h->passes.count != 1 || pass->reverse)) return CSBRNN_BAD_IMAGE;
+    for (uint32_t p = 0; p < h->passes.count; p++)
+        if (!check_pass(&c, pass + p)) return CSBRNN_BAD_IMAGE;
+    return CSBRNN_OK;
+}

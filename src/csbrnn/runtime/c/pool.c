@@ -1,0 +1,173 @@
+/* The thread pool. Left out of single-threaded builds. */
+#define _GNU_SOURCE /* syscall() */
+#include "csbrnn_pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "engine.h"
+
+/* Turns of the waiting loop before a thread sleeps: about 20 us. Long enough for the parts of one
+ * step to meet without a system call, short enough not to starve whoever shares the core (with a
+ * pure spin, two threads on a busy core are a thousand times slower: measured). */
+#define SPINS 2000
+
+typedef struct { /* a number to wait on, alone on its cache line */
+    _Alignas(64) _Atomic uint32_t value;
+    _Atomic uint32_t sleepers;
+#ifndef __linux__
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+#endif
+} event;
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Returns once e->value is no longer `old`. */
+static void event_wait(event *e, uint32_t old) {
+    for (int k = 0; k < SPINS; k++) {
+        if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
+        relax();
+    }
+    /* Both sequentially consistent: either we see the new value, or event_set sees a sleeper. */
+    atomic_fetch_add(&e->sleepers, 1);
+#ifdef __linux__
+    while (atomic_load(&e->value) == old)
+        syscall(SYS_futex, &e->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+#else
+    pthread_mutex_lock(&e->mutex);
+    while (atomic_load(&e->value) == old) pthread_cond_wait(&e->changed, &e->mutex);
+    pthread_mutex_unlock(&e->mutex);
+#endif
+    atomic_fetch_sub(&e->sleepers, 1);
+}
+
+static void event_set(event *e, uint32_t value) {
+    atomic_store(&e->value, value);
+    if (atomic_load(&e->sleepers) == 0) return;
+#ifdef __linux__
+    syscall(SYS_futex, &e->value, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+#else
+    pthread_mutex_lock(&e->mutex);
+    pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->mutex);
+#endif
+}
+
+struct csbrnn_pool {
+    event round;   /* counts the times that all threads have met */
+    event call;    /* counts calls */
+    _Alignas(64) _Atomic uint32_t arrived;
+    unsigned threads;
+    int stop;
+    csbrnn_task task;
+    struct member {
+        csbrnn_pool *pool;
+        pthread_t thread;
+        unsigned number;
+    } *members;
+};
+
+/* The last to arrive opens the next round for all. */
+static void barrier(void *context) {
+    csbrnn_pool *pool = context;
+    uint32_t round = atomic_load_explicit(&pool->round.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) + 1 == pool->threads) {
+        atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
+        event_set(&pool->round, round + 1);
+    } else {
+        event_wait(&pool->round, round);
+    }
+}
+
+static void work(csbrnn_pool *pool, unsigned number) {
+    const uint32_t parts = csbrnn_header_of(pool->task.model->image)->parts;
+    const csbrnn_worker worker = {parts * number / pool->threads,
+                                  parts * (number + 1) / pool->threads, barrier, pool};
+    csbrnn_task_run(&pool->task, &worker);
+    barrier(pool); /* the caller may not return, nor change the task, before all are done */
+}
+
+static void *member_main(void *argument) {
+    struct member *member = argument;
+    csbrnn_pool *pool = member->pool;
+    for (uint32_t call = 0;; call++) {
+        event_wait(&pool->call, call);
+        if (pool->stop) return NULL;
+        work(pool, member->number);
+    }
+}
+
+static void event_init(event *e) {
+    atomic_init(&e->value, 0);
+    atomic_init(&e->sleepers, 0);
+#ifndef __linux__
+    pthread_mutex_init(&e->mutex, NULL);
+    pthread_cond_init(&e->changed, NULL);
+#endif
+}
+
+csbrnn_pool *csbrnn_pool_create(unsigned threads) {
+    csbrnn_pool *pool;
+    if (threads == 0 || threads > 256) return NULL;
+    if (posix_memalign((void **)&pool, 64, sizeof *pool)) return NULL;
+    memset(pool, 0, sizeof *pool);
+    event_init(&pool->round);
+    event_init(&pool->call);
+    atomic_init(&pool->arrived, 0);
+    pool->members = calloc(threads, sizeof *pool->members);
+    for (pool->threads = 1; pool->members && pool->threads < threads; pool->threads++) {
+        struct member *member = pool->members + pool->threads;
+        member->pool = pool;
+        member->number = pool->threads;
+        if (pthread_create(&member->thread, NULL, member_main, member)) break;
+    }
+    if (pool->threads == threads && pool->members) return pool;
+    csbrnn_pool_destroy(pool);
+    return NULL;
+}
+
+void csbrnn_pool_destroy(csbrnn_pool *pool) {
+    if (!pool) return;
+    pool->stop = 1;
+    event_set(&pool->call, atomic_load(&pool->call.value) + 1);
+    for (unsigned k = 1; k < pool->threads; k++) pthread_join(pool->members[k].thread, NULL);
+#ifndef __linux__
+    pthread_cond_destroy(&pool->round.changed), pthread_mutex_destroy(&pool->round.mutex);
+    pthread_cond_destroy(&pool->call.changed), pthread_mutex_destroy(&pool->call.mutex);
+#endif
+    free(pool->members);
+    free(pool);
+}
+
+csbrnn_error csbrnn_pool_run(csbrnn_pool *pool, const csbrnn_model *model, void *memory,
+                             const void *xs, float *ys, size_t steps, void *workspace) {
+    if (pool->threads == 1) return csbrnn_run(model, memory, xs, ys, steps, workspace);
+    if (!workspace && csbrnn_workspace_nbytes(model, steps)) return CSBRNN_BAD_ARGUMENT;
+    const csbrnn_task task = {model, memory, xs, ys, workspace, steps};
+    csbrnn_error error = csbrnn_task_check(&task);
+    if (error) return error;
+    pool->task = task;
+    event_set(&pool->call, atomic_load(&pool->call.value) + 1);
+    work(pool, 0);
+    return CSBRNN_OK;
+}
+
+csbrnn_error csbrnn_pool_step(csbrnn_pool *pool, const csbrnn_model *model, void *memory,
+                              const void *x, float *y) {
+    if (!csbrnn_header_of(model->image)->causal) return CSBRNN_NOT_CAUSAL;
+    return csbrnn_pool_run(pool, model, memory, x, y, 1, NULL);
+}

@@ -1,0 +1,139 @@
+"""The records of an image as NumPy dtypes: the Python half of ``c/image.h``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+__all__ = [
+    "ACCUMULATE",
+    "BARRIER",
+    "BLOCK_HEAD",
+    "CONSTANT",
+    "HEADER",
+    "INSTRUCTION",
+    "LINE",
+    "LOG",
+    "MAGIC",
+    "MOVE",
+    "NONE",
+    "OPCODES",
+    "OPERATION",
+    "OPERATIONS",
+    "PASS",
+    "SECTION",
+    "SECTION_KINDS",
+    "SLOTS",
+    "SPAN",
+    "STREAM",
+    "STRIP",
+    "STRIP_HEAD",
+    "TABLES",
+    "VERSION",
+    "padded",
+]
+
+MAGIC: Final = b"csbrnn\r\n"
+VERSION: Final = 1
+LINE: Final = 64
+"""Alignment of every table and array, bytes: a cache line."""
+STRIP: Final = 16
+"""Rows of the widest strip, floats of a tile."""
+SLOTS: Final = 32
+"""Values that an element-wise program can hold at once."""
+CONSTANT: Final = 0x80000000
+NONE: Final = 0xFFFFFFFF
+BARRIER, ACCUMULATE, LOG = 1, 2, 4
+
+TABLES: Final = (
+    "streams",
+    "passes",
+    "moves",
+    "instructions",
+    "spans",
+    "sections",
+    "operations",
+    "constants",
+)
+_TABLE = [("offset", "<u8"), ("count", "<u4"), ("reserved", "<u4")]
+
+HEADER: Final = np.dtype(
+    [
+        ("magic", "S8"),
+        ("version", "<u4"),
+        ("header_nbytes", "<u4"),
+        ("nbytes", "<u8"),
+        ("fingerprint", "<u8"),
+        ("parts", "<u4"),
+        ("causal", "<u4"),
+        ("state_floats", "<u4"),
+        ("memory_floats", "<u4"),
+        *((name, _TABLE) for name in TABLES),
+        ("reserved", "V16"),
+    ]
+)
+
+STREAM: Final = np.dtype([(n, "<u4") for n in ("width", "token", "bound", "column")])
+PASS: Final = np.dtype(
+    [
+        *(
+            (n, "<u4")
+            for n in (
+                "reverse",
+                "first_move",
+                "reads",
+                "writes",
+                "first_instruction",
+                "instructions",
+            )
+        ),
+        ("reserved", "V8"),
+    ]
+)
+MOVE: Final = np.dtype([(n, "<u4") for n in ("stream", "offset", "address", "length")])
+INSTRUCTION: Final = np.dtype(
+    [
+        ("opcode", "u1"),
+        ("flags", "u1"),
+        ("reserved", "<u2"),
+        *((n, "<u4") for n in ("length", "a", "b", "c", "d", "first", "count")),
+        ("offset", "<u8"),
+        ("reserved2", "V24"),
+    ]
+)
+SPAN: Final = np.dtype([(n, "<u4") for n in ("row", "rows", "first_section", "sections")])
+SECTION: Final = np.dtype(
+    [
+        *((n, "u1") for n in ("kind", "group", "windows", "dtype")),
+        *((n, "<u4") for n in ("count", "columns", "row", "source", "source_length")),
+        ("reserved", "V8"),
+        *((n, "<u8") for n in ("heads", "indices", "values", "values_nbytes")),
+    ]
+)
+STRIP_HEAD: Final = np.dtype([(n, "<u4") for n in ("row", "rows", "tiles", "reserved")])
+BLOCK_HEAD: Final = np.dtype([("mask", "<u8"), ("row", "<u4"), ("columns", "<u4")])
+OPERATION: Final = np.dtype([*((n, "u1") for n in ("op", "to", "a", "b")), ("operand", "<u4")])
+
+OPCODES: Final = {
+    name: number
+    for number, name in enumerate(
+        ("product", "lstm", "gru", "elementwise", "softmax", "copy", "lookup"), start=1
+    )
+}
+SECTION_KINDS: Final = {"dense": 1, "strips": 2, "blocks": 3}
+OPERATIONS: Final = {
+    name: number
+    for number, name in enumerate(
+        (
+            *("load", "store", "constant"),
+            *("neg", "sigmoid", "tanh", "relu", "exp", "log", "abs"),
+            *("add", "sub", "mul", "div", "maximum", "minimum"),
+        )
+    )
+}
+
+
+def padded(count: int, to: int = STRIP) -> int:
+    """Return ``count`` rounded up to a multiple of ``to``."""
+    return -(-count // to) * to

@@ -1,0 +1,99 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from csbrnn.errors import ArgumentError
+from csbrnn.patterns import CSB
+from csbrnn.pruning import ADMM, Recipe, prune_
+from csbrnn.tasks.char_lm import CharLM, Training, bits_per_char, train
+from csbrnn.tasks.text import TextCorpus
+
+CORPUS = TextCorpus.from_text("abcdefgh" * 300)
+TRAINING = Training(steps=40, learning_rate=1e-2, batch=4, seq_len=16, warmup=4)
+
+
+class KilledError(Exception):
+    pass
+
+
+def network():
+    torch.manual_seed(0)
+    return CharLM(len(CORPUS.vocabulary), hidden_size=16, embedding_size=8, dropout=0.1)
+
+
+def pruned(model, steps=40):
+    method = ADMM(admm_steps=steps // 2, retrain_steps=steps - steps // 2, interval=5)
+    return prune_(model, Recipe(CSB((4, 8), 4), pruning_rate=2, method=method))
+
+
+def kill_at(step):
+    def progress(done, _bits):
+        if done == step:
+            raise KilledError
+
+    return progress
+
+
+def test_untrained_network_knows_nothing_and_training_learns(tmp_path):
+    model = network()
+    before = bits_per_char(model, CORPUS)
+    assert before == pytest.approx(math.log2(len(CORPUS.vocabulary)), abs=0.3)
+    train(model, CORPUS, TRAINING, checkpoint=tmp_path / "c.pt")
+    assert bits_per_char(model, CORPUS) < 0.5 * before
+
+
+def test_bits_per_char_does_not_depend_on_the_chunk():
+    model = network()
+    assert bits_per_char(model, CORPUS, chunk=7) == pytest.approx(
+        bits_per_char(model, CORPUS), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("killed_at", [3, 17, 31])
+def test_killed_training_resumes_to_the_same_weights(tmp_path, monkeypatch, killed_at):
+    monkeypatch.setattr("csbrnn.tasks.char_lm._CHECKPOINT_EVERY_S", 0.0)
+    whole = network()
+    pruner = pruned(whole)
+    train(whole, CORPUS, TRAINING, checkpoint=tmp_path / "whole.pt", pruner=pruner)
+
+    broken = network()
+    broken_pruner = pruned(broken)
+    with pytest.raises(KilledError):
+        train(
+            broken,
+            CORPUS,
+            TRAINING,
+            checkpoint=tmp_path / "broken.pt",
+            pruner=broken_pruner,
+            progress=kill_at(killed_at),
+        )
+    broken_pruner.load_state_dict(pruner.state_dict())  # only to end its schedule: it is dropped
+    resumed = network()
+    resumed_pruner = pruned(resumed)
+    train(resumed, CORPUS, TRAINING, checkpoint=tmp_path / "broken.pt", pruner=resumed_pruner)
+
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    assert resumed_pruner.complete
+    assert np.count_nonzero(resumed.lstm.weight_hh_l0.detach()) <= 16 * 64 / 2
+
+
+def test_checkpoints_of_other_settings_and_broken_ones_are_refused(tmp_path):
+    path = tmp_path / "c.pt"
+    train(network(), CORPUS, dataclasses.replace(TRAINING, steps=1), checkpoint=path)
+    with pytest.raises(ArgumentError, match="made with Training"):
+        train(network(), CORPUS, TRAINING, checkpoint=path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ArgumentError, match="not a readable checkpoint"):
+        train(network(), CORPUS, TRAINING, checkpoint=path)
+
+
+def test_learning_rate_warms_up_stays_and_decays():
+    training = Training(steps=100, learning_rate=1.0, warmup=10)
+    assert training.rate(0) == pytest.approx(0.1)
+    assert training.rate(30) == training.rate(49) == 1.0
+    assert training.rate(99) == pytest.approx(0.02, abs=0.01)
+    assert Training(steps=100, learning_rate=1.0, decay_from=1.0).rate(99) == 1.0
