@@ -94,7 +94,9 @@ def test_lengths_are_not_mixed():
 
 def test_missing_vectors_outside_of_sums_are_zero():
     rng = np.random.default_rng(0)
-    cell = make_cell("h_next = U @ b + cos\ncos_next = sigmoid(b) * h", states={"h": "hidden", "cos": "hidden"})
+    cell = make_cell(
+        "h_next = U @ b + cos\ncos_next = sigmoid(b) * h", states={"h": "hidden", "cos": "hidden"}
+    )
     program = assert_lowered_right(single(rng, cell, missing=("bias",)), rng)
     assert not program.constants["rnn.bias_l0"].any()
 

@@ -78,7 +78,12 @@ NEEDED = {
         tanh("new", "x"),
         tanh("c", "new"),
     ),
-    "the state changes later": (tanh("new", "h"), copy("h", "new"), copy("h", "x"), tanh("c", "new")),
+    "the state changes later": (
+        tanh("new", "h"),
+        copy("h", "new"),
+        copy("h", "x"),
+        tanh("c", "new"),
+    ),
     "the source is an input": (copy("h", "x"),),
     "the source is a state": (copy("h", "c"),),
     "the destination is scratch": (tanh("new", "h"), copy("other", "new"), copy("c", "other"))[:2],

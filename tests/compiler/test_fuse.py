@@ -20,11 +20,7 @@ FUSED = {"lstm": LSTMGates, "lstm_projection": LSTMGates, "gru": GRUGates}
 def fast_paths(cell):
     rng = np.random.default_rng(0)
     program = assert_lowered_right(single(rng, cell), rng)
-    return [
-        type(i)
-        for i in program.passes[0].instructions
-        if isinstance(i, LSTMGates | GRUGates)
-    ]
+    return [type(i) for i in program.passes[0].instructions if isinstance(i, LSTMGates | GRUGates)]
 
 
 def variant(cell, *replacements, gates="ifgo"):

@@ -110,12 +110,12 @@ def random_model(random, rng):
             sizes[name] = sizes[source]
         else:
             function = random.choice(Combine.FUNCTIONS)
-            alike = [
-                n for n in sizes if function == "concatenate" or sizes[n] == sizes[source]
-            ]
+            alike = [n for n in sizes if function == "concatenate" or sizes[n] == sizes[source]]
             sources = (source, *random.choices(alike, k=random.randint(1, 2)))
             layers.append(Combine(name, sources, function))
-            sizes[name] = sum(map(sizes.get, sources)) if function == "concatenate" else sizes[source]
+            sizes[name] = (
+                sum(map(sizes.get, sources)) if function == "concatenate" else sizes[source]
+            )
     signal = Tokens(7) if tokens else Features(3)
     return PackedModel(tuple(layers), signal, random.choice(layers).name)
 
@@ -273,7 +273,8 @@ def test_unfused_programs_have_elementwise_gates():
 
 
 def test_invalid_models_are_refused():
-    model = PackedModel((Linear("a", ("b",), matrix(np.random.default_rng(0), 2, 2)),), Features(2), "a")
+    model = PackedModel(
+        (Linear("a", ("b",), matrix(np.random.default_rng(0), 2, 2)),), Features(2), "a"
+    )
     with pytest.raises(UnsupportedModelError, match="reads 'b'"):
         lower(model)
-

@@ -43,7 +43,7 @@ def test_width_out_of_range_is_refused(width):
 
 @pytest.mark.parametrize("nbytes", [1, 3])
 def test_wrong_size_is_refused(nbytes):
-    with pytest.raises(FormatError, match="3 values of 3 bits must take 2 bytes, not"):
+    with pytest.raises(FormatError, match="9 bits must take 2 bytes, not"):
         unpack(np.zeros(nbytes, np.uint8), 3, 3)
 
 

@@ -25,7 +25,7 @@ def test_nothing_tried_is_smaller(keep, group):
         weight[top : top + group, np.random.default_rng(top).random(130) >= keep] = 0
     chosen = encode(weight)
     np.testing.assert_array_equal(chosen.to_dense(), weight)
-    sizes = [CSBMatrix.from_dense(weight, *c).nbytes for c in default_candidates()]
+    sizes = [CSBMatrix.from_dense(weight, *c).nbytes for c in default_candidates(weight.shape)]
     assert chosen.nbytes == min(*sizes, weight.nbytes)
 
 

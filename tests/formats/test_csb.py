@@ -216,7 +216,7 @@ def test_the_attacked_matrix_is_good():
         ({"rows": None}, "array rows is missing"),
         ({"extra": u8(0)}, "unknown arrays: 'extra'"),
         ({"rows": np.zeros(2, np.float32)}, "array rows must be uint8, not float32"),
-        ({"rows": u8(2, 0, 0x87, 0)}, "rows: 2 values of 4 bits must take 1 bytes, not 2"),
+        ({"rows": u8(2, 0, 0x87, 0)}, "rows: 8 bits must take 1 bytes, not 2"),
         ({"rows": u8(2)}, "must take at least 2 bytes, not 1"),
         ({"rows": u8(17, 0, 0x87)}, "block 0 keeps 17 of 16 lines"),
         ({"rows": u8(2, 4, 0x87)}, "last 6 bits of 2 packed bytes must be zero"),

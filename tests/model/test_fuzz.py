@@ -1,8 +1,12 @@
+import pytest
+
 from .fuzz import run_fuzz
 
 
-def test_ten_thousand_mutants():
-    outcomes = run_fuzz(10_000, seed=0)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_five_thousand_mutants(seed):
+    outcomes = run_fuzz(5_000, seed)
     # Both outcomes must be common, or the mutations are too timid or too coarse to find anything.
-    assert outcomes["loaded"] > 300
-    assert outcomes["refused"] > 3000
+    assert outcomes["loaded"] > 200
+    assert outcomes["refused"] > 2000

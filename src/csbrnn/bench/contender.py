@@ -22,7 +22,7 @@ __all__ = [
     "Array",
     "Contender",
     "Prepared",
-    "Unavailable",
+    "UnavailableError",
     "bytes_read",
     "require_package",
 ]
@@ -38,7 +38,7 @@ step to step; a wrong gate order or a lost state errs by 1.
 """
 
 
-class Unavailable(CsbrnnError):
+class UnavailableError(CsbrnnError):
     """A contender can't take this case here; says why. `run_bench` lists it and goes on."""
 
 
@@ -85,7 +85,7 @@ class Contender(ABC):
         """Makes ready to run the case; leaving the context restores what it changed.
 
         Raises:
-            Unavailable: It can't, and why.
+            UnavailableError: It can't, and why.
         """
 
     def layout(self, case: Case) -> str:
@@ -114,14 +114,14 @@ def require_package(name: str) -> ModuleType:
     """Imports an optional package.
 
     Raises:
-        Unavailable: It is not installed, or fails to load.
+        UnavailableError: It is not installed, or fails to load.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == name
         why = "is not installed; pip install 'csbrnn[bench]'" if missing else f"fails: {error}"
-        raise Unavailable(f"{name} {why}") from None
+        raise UnavailableError(f"{name} {why}") from None
 
 
 def as_float32(values: Array) -> Array:

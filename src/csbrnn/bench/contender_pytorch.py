@@ -19,12 +19,12 @@ from csbrnn.bench.contender import (
     Array,
     Contender,
     Prepared,
-    Unavailable,
+    UnavailableError,
     as_float32,
     bytes_read,
     require_package,
 )
-from csbrnn.model import PackedModel, Recurrent, Tokens
+from csbrnn.model import Features, PackedModel, Recurrent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,21 +64,24 @@ class PyTorch(Contender):
             torch.set_num_threads(before)
 
     def _prepare(self, model: PackedModel) -> Prepared:
-        import torch  # noqa: PLC0415 - optional
+        import torch
 
-        from csbrnn.bench.torch_network import modules, network  # noqa: PLC0415 - imports torch
+        from csbrnn.bench.torch_network import network
+        from csbrnn.nn import to_torch
 
-        weighted = modules(model, recurrent=self._kind == "module")
+        modules = to_torch(model)
         if self.precision == "int8":
-            weighted = _quantized(weighted)
-        steppers = {
-            str(position): self._stepper(layer, weighted, str(position))
-            for position, layer in enumerate(model.layers)
-            if isinstance(layer, Recurrent)
-        }
-        run = network(model, {**dict(weighted.items()), **steppers})
-        leading, tokens = _LEADING[self._kind], isinstance(model.input, Tokens)
-        buffer = np.zeros(leading if tokens else (*leading, model.input.size), _dtype(tokens))
+            _quantize(modules)
+        layers = [layer for layer in model.layers if layer.matrices]
+        weighted: list[nn.Module | Stepper] = [
+            self._stepper(layer, module) if isinstance(layer, Recurrent) else module
+            for layer, module in zip(layers, modules.children(), strict=True)
+        ]
+        steppers = [layer for layer in weighted if not isinstance(layer, torch.nn.Module)]
+        run = network(model, weighted)
+        leading, dtype = _LEADING[self._kind], _input_dtype(model)
+        features = (model.input.size,) if isinstance(model.input, Features) else ()
+        buffer = np.zeros((*leading, *features), dtype)
         x = torch.from_numpy(buffer)
         latest = x
 
@@ -90,11 +93,11 @@ class PyTorch(Contender):
             buffer[...] = value
 
         def reset() -> None:
-            for stepper in steppers.values():
+            for stepper in steppers:
                 stepper.reset()
 
         def sequence(xs: Array) -> Callable[[], Array]:
-            whole = torch.from_numpy(np.array(xs, _dtype(tokens))[:, None])
+            whole = torch.from_numpy(np.array(xs, dtype)[:, None])
 
             def call() -> Array:
                 reset()
@@ -117,11 +120,11 @@ class PyTorch(Contender):
             active=active,
         )
 
-    def _stepper(self, layer: Recurrent, weighted: nn.ModuleDict, position: str) -> Stepper:
-        from csbrnn.bench import torch_network  # noqa: PLC0415 - imports torch
+    def _stepper(self, layer: Recurrent, module: nn.Module) -> Stepper:
+        from csbrnn.bench import torch_network
 
         if self._kind == "module":
-            return torch_network.ModuleStepper(layer, weighted[position])
+            return torch_network.ModuleStepper(layer, module)
         if self._kind == "cell":
             return torch_network.CellStepper(layer)
         return torch_network.ProductStepper(layer)
@@ -137,39 +140,43 @@ PYTORCH: Final = (
 """Every configuration that is measured."""
 
 
-def _dtype(tokens: bool) -> type[np.generic]:
-    return np.int64 if tokens else np.float32
+def _input_dtype(model: PackedModel) -> type[np.generic]:
+    return np.float32 if isinstance(model.input, Features) else np.int64
 
 
-def _quantized(weighted: nn.ModuleDict) -> nn.ModuleDict:
-    """Quantizes all modules, which must be wrapped: a bare LSTM comes back as it was.
+def _quantize(modules: nn.Module) -> None:
+    """Quantizes the modules within, in place. A bare LSTM would be left as it was.
 
     Raises:
-        Unavailable: PyTorch no longer has dynamic quantization, or left a module in fp32.
+        UnavailableError: PyTorch no longer has dynamic quantization, or left a module in fp32.
     """
-    from torch import nn  # noqa: PLC0415 - optional
+    from torch import nn
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao.quantization is deprecated; nothing replaces it
         try:
-            from torch.ao.quantization import quantize_dynamic  # noqa: PLC0415 - may be gone
+            from torch.ao.quantization import quantize_dynamic
         except ImportError as error:
-            raise Unavailable(f"this PyTorch has no dynamic quantization: {error}") from None
-        quantized: nn.ModuleDict = quantize_dynamic(weighted, {nn.LSTM, nn.GRU, nn.Linear})
-    left = [type(m).__name__ for m in quantized.values() if "quantized" not in type(m).__module__]
+            raise UnavailableError(f"this PyTorch has no dynamic quantization: {error}") from None
+        quantize: Callable[..., object] = quantize_dynamic
+        quantize(modules, {nn.LSTM, nn.GRU, nn.Linear}, inplace=True)
+    left = [
+        f"{name} ({type(module).__name__})"
+        for name, module in modules.named_children()
+        if "quantized" not in type(module).__module__ and not isinstance(module, nn.Embedding)
+    ]
     if left:
-        raise Unavailable(f"dynamic quantization left {', '.join(left)} in fp32")
-    return quantized
+        raise UnavailableError(f"dynamic quantization left fp32: {', '.join(left)}")
 
 
 @contextmanager
 def _onednn(enabled: bool) -> Iterator[None]:
     """Switches oneDNN for the process."""
-    from torch.backends import mkldnn  # noqa: PLC0415 - optional
+    from torch.backends import mkldnn
 
     before = mkldnn.enabled
-    mkldnn.enabled = enabled
+    setattr(mkldnn, "enabled", enabled)  # noqa: B010 - a property of the module, unknown to mypy
     try:
         yield
     finally:
-        mkldnn.enabled = before
+        setattr(mkldnn, "enabled", before)  # noqa: B010

@@ -65,9 +65,7 @@ def random_csb(
     for _ in range(40):  # bisection, to more digits than there are weights
         middle = (low + high) / 2
         kept_groups, kept_cols = counts(middle)
-        low, high = (
-            (middle, high) if (kept_groups * kept_cols).sum() < target else (low, middle)
-        )
+        low, high = (middle, high) if (kept_groups * kept_cols).sum() < target else (low, middle)
     kept_groups, kept_cols = counts(high)
     group_mask = _random_lines(kept_groups, np.broadcast_to(heights, (down, across)), groups, rng)
     col_mask = _random_lines(kept_cols, np.broadcast_to(widths, (down, across)), cols, rng)

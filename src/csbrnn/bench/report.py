@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.table import Table
+from rich.text import Text
 
 from csbrnn.bench.result import BenchResult, Row
 
@@ -21,7 +22,7 @@ def table(result: BenchResult) -> Table:
     """
     shown = Table(
         title="Time a step at batch 1, measured (us)",
-        caption=_caption(result),
+        caption=Text(_caption(result)),  # reasons may hold what rich takes for markup
         caption_justify="left",
     )
     for heading in ("case", "threads", "mode", "contender", "layout", "precision"):
@@ -84,7 +85,6 @@ def _caption(result: BenchResult) -> str:
         where = f"{entry.case} at {entry.threads}"
         reasons.setdefault((f"{entry.contender}: {entry.variant}", entry.reason), []).append(where)
     lines += [
-        f"Skipped {who} ({', '.join(where)}): {reason}"
-        for (who, reason), where in reasons.items()
+        f"Skipped {who} ({', '.join(where)}): {reason}" for (who, reason), where in reasons.items()
     ]
     return "\n".join(lines)

@@ -158,6 +158,6 @@ class BenchResult:
 
     def table(self) -> Table:
         """The rows as a table to print; see `csbrnn.bench.report`."""
-        from csbrnn.bench.report import table  # noqa: PLC0415 - rich is only needed to print
+        from csbrnn.bench.report import table
 
         return table(self)

@@ -12,7 +12,7 @@ import numpy as np
 
 from csbrnn.bench import timing
 from csbrnn.bench.cases import Case
-from csbrnn.bench.contender import TOLERANCES, Array, Contender, Prepared, Unavailable
+from csbrnn.bench.contender import TOLERANCES, Array, Contender, Prepared, UnavailableError
 from csbrnn.bench.contenders import choose_contenders
 from csbrnn.bench.environment import describe_environment, usable_cpus
 from csbrnn.bench.result import Bandwidth, BenchResult, Row, Skipped
@@ -134,9 +134,9 @@ class _Run:
                 self.progress(f"{what}: preparing {contender.name} {contender.variant}", done)
                 try:
                     if threads > usable_cpus():
-                        raise Unavailable(f"this process may use {usable_cpus()} CPUs only")
+                        raise UnavailableError(f"this process may use {usable_cpus()} CPUs only")
                     entries += self._open(stack, contender, case, threads, xs, expected)
-                except Unavailable as error:
+                except UnavailableError as error:
                     self._skip(contender, case, threads, str(error))
                 except Exception as error:  # a peer may fail in any way: it is listed
                     self._skip(contender, case, threads, f"{type(error).__name__}: {error}")
@@ -163,7 +163,7 @@ class _Run:
         """Makes a contender ready and checks it in each mode.
 
         Raises:
-            Unavailable: It can't run the case, or its results are wrong.
+            UnavailableError: It can't run the case, or its results are wrong.
         """
         with ExitStack() as own:  # closed at once unless the contender stays in the race
             prepared = own.enter_context(contender.open(case, threads))
@@ -260,16 +260,16 @@ def _check(contender: Contender, outputs: Array, expected: Array, how: str) -> f
     """Returns the largest error of a contender's outputs.
 
     Raises:
-        Unavailable: It is beyond the tolerance, or the outputs are of another shape.
+        UnavailableError: It is beyond the tolerance, or the outputs are of another shape.
     """
     if outputs.shape != expected.shape:
-        raise Unavailable(
+        raise UnavailableError(
             f"gives outputs of shape {outputs.shape} {how}, where {expected.shape} is right"
         )
     error = float(np.abs(outputs - expected).max())
     limit = TOLERANCES[contender.precision] * max(1.0, float(np.abs(expected).max()))
     if not error <= limit:  # NaN is wrong, too
-        raise Unavailable(
+        raise UnavailableError(
             f"gives wrong results {how}: off by {error:.2g}, where {contender.precision} may be "
             f"off by {limit:.2g}"
         )

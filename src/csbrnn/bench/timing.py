@@ -86,7 +86,7 @@ def interleave(
     entries: Sequence[Timed],
     seconds: float,
     seed: int = 0,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Callable[[float], object] = lambda share: None,
 ) -> int:
     """Times all entries in turns of a few milliseconds, in a new random order each round.
 

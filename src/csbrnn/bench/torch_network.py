@@ -1,37 +1,30 @@
-"""A packed model as a PyTorch user would run it step by step: modules, cells, or plain products.
+"""A packed model as PyTorch users would run it step by step: modules, cells, or plain products.
 
 Imports PyTorch, so only `contender_pytorch` imports it, and only when it opens a case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from csbrnn import cells
-from csbrnn.bench.contender import Unavailable
+from csbrnn.bench.contender import UnavailableError
 from csbrnn.cells import Cell
 from csbrnn.formats import Matrix
-from csbrnn.model import INPUT, Activation, Combine, Embedding, Linear, PackedModel, Recurrent
+from csbrnn.model import INPUT, Activation, Combine, PackedModel, Recurrent, Vector
 
-__all__ = ["CellStepper", "ModuleStepper", "ProductStepper", "Stepper", "modules", "network"]
+__all__ = ["CellStepper", "ModuleStepper", "ProductStepper", "Stepper", "network"]
 
-_MODULES: Final[Mapping[Cell, Callable[..., nn.Module]]] = {
-    cells.LSTM: nn.LSTM,
-    cells.LSTM_PROJECTION: nn.LSTM,
-    cells.GRU: nn.GRU,
-    cells.RNN_TANH: nn.RNN,
-    cells.RNN_RELU: lambda *args, **options: nn.RNN(*args, nonlinearity="relu", **options),
-}
 _CELL_MODULES: Final[Mapping[Cell, Callable[..., nn.Module]]] = {
     cells.LSTM: nn.LSTMCell,
     cells.GRU: nn.GRUCell,
     cells.RNN_TANH: nn.RNNCell,
-    cells.RNN_RELU: lambda *args: nn.RNNCell(*args, nonlinearity="relu"),
+    cells.RNN_RELU: functools.partial(nn.RNNCell, nonlinearity="relu"),
 }
 _FUNCTIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
     "relu": torch.relu,
@@ -57,13 +50,17 @@ class ModuleStepper:
 
     def __init__(self, layer: Recurrent, module: nn.Module) -> None:
         self._module, self._shapes = module, layer.stack.state_shapes()
+        self._states: Any
         self.reset()
 
     def __call__(self, x: Tensor) -> Tensor:
+        """See `Stepper`."""
+        y: Tensor
         y, self._states = self._module(x, self._states)
-        return y  # type: ignore[no-any-return]
+        return y
 
     def reset(self) -> None:
+        """See `Stepper`."""
         zeros = tuple(torch.zeros(n, 1, length) for n, length in self._shapes.values())
         self._states = zeros if len(zeros) > 1 else zeros[0]
 
@@ -74,7 +71,9 @@ class CellStepper:
     def __init__(self, layer: Recurrent) -> None:
         stack = layer.stack
         if stack.cell not in _CELL_MODULES:
-            raise Unavailable(f"torch.nn has no single-step module for cell {stack.cell.name!r}")
+            raise UnavailableError(
+                f"torch.nn has no single-step module for cell {stack.cell.name!r}"
+            )
         self._single = len(stack.cell.states) == 1
         self._hidden_size = stack.hidden_size
         self._cells: list[nn.Module] = []
@@ -89,12 +88,14 @@ class CellStepper:
         self.reset()
 
     def __call__(self, x: Tensor) -> Tensor:
+        """See `Stepper`."""
         for k, cell in enumerate(self._cells):
             self._states[k] = states = cell(x, self._states[k])
             x = states if self._single else states[0]
         return x
 
     def reset(self) -> None:
+        """See `Stepper`."""
         zeros = torch.zeros(1, self._hidden_size)
         state = zeros if self._single else (zeros, zeros)
         self._states: list[Any] = [state for _ in self._cells]
@@ -109,7 +110,9 @@ class ProductStepper:
     def __init__(self, layer: Recurrent) -> None:
         stack = layer.stack
         if stack.cell != cells.LSTM:
-            raise Unavailable(f"the fused product is written for lstm, not {stack.cell.name!r}")
+            raise UnavailableError(
+                f"the fused product is written for lstm, not {stack.cell.name!r}"
+            )
         tensors, self._hidden_size = _tensors(layer), stack.hidden_size
         self._layers: list[tuple[Tensor, Tensor]] = []
         for direction in stack.directions():
@@ -121,65 +124,50 @@ class ProductStepper:
         self.reset()
 
     def __call__(self, x: Tensor) -> Tensor:
+        """See `Stepper`."""
         size = self._hidden_size
         for k, (weight, bias) in enumerate(self._layers):
             h, c = self._states[k]
             gates = torch.addmv(bias, weight, torch.cat((x, h)))
-            i, f, _, o = torch.sigmoid(gates).split(size)
+            i, f, _, o = torch.sigmoid(gates).chunk(4)
             c = torch.addcmul(f * c, i, torch.tanh(gates[2 * size : 3 * size]))
             x = o * torch.tanh(c)
             self._states[k] = (x, c)
         return x
 
     def reset(self) -> None:
+        """See `Stepper`."""
         zeros = torch.zeros(self._hidden_size)
         self._states: list[tuple[Tensor, Tensor]] = [(zeros, zeros) for _ in self._layers]
 
 
-def modules(model: PackedModel, recurrent: bool = True) -> nn.ModuleDict:
-    """Layer position, as text -> its torch.nn module, in evaluation mode.
-
-    For the layers that have one: linear ones, and recurrent ones if asked for.
-
-    Raises:
-        Unavailable: torch.nn has no such cell.
-    """
-    found: dict[str, nn.Module] = {}
-    for position, layer in enumerate(model.layers):
-        match layer:
-            case Recurrent() if recurrent:
-                found[str(position)] = _recurrent_module(layer)
-            case Linear():
-                outputs, inputs = layer.weight.shape
-                linear = nn.Linear(inputs, outputs, bias=layer.bias is not None)
-                linear.load_state_dict({n: _tensor(v) for n, v in _values(layer).items()})
-                found[str(position)] = linear
-    return nn.ModuleDict(found).eval()
-
-
 def network(
-    model: PackedModel, layers: Mapping[str, Callable[[Tensor], Tensor]]
+    model: PackedModel, weighted: Iterable[Callable[[Tensor], Tensor]]
 ) -> Callable[[Tensor], Tensor]:
-    """The whole model as a function; layers with weights are given by their position."""
-    steps: list[tuple[Callable[..., Tensor], tuple[int, ...]]] = []
+    """The whole model as a function.
+
+    Args:
+        model: Its graph is followed.
+        weighted: What computes each layer that has weights, in the model's order.
+    """
+    own = iter(weighted)
     place = {INPUT: 0} | {layer.name: k + 1 for k, layer in enumerate(model.layers)}
-    for position, layer in enumerate(model.layers):
-        sources = tuple(place[name] for name in layer.inputs)
+    steps: list[tuple[Callable[..., Tensor], tuple[int, ...]]] = []
+    for layer in model.layers:
         match layer:
             case Activation():
-                steps.append((_FUNCTIONS[layer.function], sources))
+                function: Callable[..., Tensor] = _FUNCTIONS[layer.function]
             case Combine():
-                steps.append((_combine(layer.function), sources))
-            case Embedding():
-                steps.append((_lookup(_tensor(layer.weight)), sources))
+                function = _combine(layer.function)
             case _:
-                steps.append((layers[str(position)], sources))
+                function = next(own)
+        steps.append((function, tuple(place[name] for name in layer.inputs)))
     last = place[model.output]
 
     def run(x: Tensor) -> Tensor:
         signals = [x]
-        for step, sources in steps:
-            signals.append(step(*[signals[k] for k in sources]))
+        for function, sources in steps:
+            signals.append(function(*[signals[k] for k in sources]))
         return signals[last]
 
     return run
@@ -197,20 +185,6 @@ def _combine(function: str) -> Callable[..., Tensor]:
     return combine
 
 
-def _lookup(table: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda tokens: F.embedding(tokens, table)
-
-
-def _recurrent_module(layer: Recurrent) -> nn.Module:
-    stack = layer.stack
-    if stack.cell not in _MODULES:
-        raise Unavailable(f"torch.nn has no module for cell {stack.cell.name!r}")
-    options = {"proj_size": stack.proj_size} if stack.proj_size else {}
-    module = _MODULES[stack.cell](stack.input_size, stack.hidden_size, stack.num_layers, **options)
-    module.load_state_dict(_tensors(layer))
-    return module
-
-
 def _tensors(layer: Recurrent) -> dict[str, Tensor]:
     """Every parameter of the stack; vectors that are left out are zeros."""
     return {
@@ -219,10 +193,5 @@ def _tensors(layer: Recurrent) -> dict[str, Tensor]:
     }
 
 
-def _values(layer: Linear) -> dict[str, Any]:
-    return {**layer.matrices, **layer.vectors}
-
-
-def _tensor(value: Any) -> Tensor:
-    array = value.to_dense() if isinstance(value, Matrix) else value
-    return torch.from_numpy(array.copy())
+def _tensor(value: Matrix | Vector) -> Tensor:
+    return torch.from_numpy(value.to_dense() if isinstance(value, Matrix) else value.copy())

@@ -276,6 +276,8 @@ class _Builder:
 
     def _of_numbers(self, op: str, *values: float) -> int:
         try:
-            return self._constant(_OF_NUMBERS[op](*values))
+            value = _OF_NUMBERS[op](*values)
         except (ArithmeticError, ValueError):
-            raise self._error(f"{op} of {', '.join(map(str, values))} is not a number") from None
+            shown = ", ".join(map(str, values))
+            raise self._error(f"numbers must be finite; {op} of {shown} is not") from None
+        return self._constant(value)

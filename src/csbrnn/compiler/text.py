@@ -130,6 +130,7 @@ class _Printer:
     def _element_wise(self, code: Elementwise) -> Iterator[str]:
         """One line a store; values used twice, and long ones, get a line and a number."""
         uses = Counter(a for o in code.operations for a in o.args)
+        stored = {o.args[0] for o in code.operations if o.op == "store" and uses[o.args[0]] == 1}
         texts: list[str] = []
         infix: set[int] = set()  # operations whose text needs parentheses inside another
         for position, operation in enumerate(code.operations):
@@ -152,7 +153,8 @@ class _Printer:
                     infix.add(position)
                 case op:
                     text = f"{op}({', '.join(args)})"
-            if operation.args and text and (uses[position] > 1 or len(text) > _MAX_EXPRESSION):
+            long = len(text) > _MAX_EXPRESSION and position not in stored
+            if operation.args and text and (uses[position] > 1 or long):
                 yield f"%{position} = {text}"
                 text = f"%{position}"
                 infix.discard(position)

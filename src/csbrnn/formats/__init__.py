@@ -10,7 +10,7 @@ from csbrnn.formats.choose import Candidate, default_candidates, encode
 from csbrnn.formats.csb import CSBMatrix
 from csbrnn.formats.dense import DenseMatrix
 from csbrnn.formats.fields import Fields, located, shown
-from csbrnn.formats.format import MAX_DIMENSION, MAX_WEIGHTS, Matrix
+from csbrnn.formats.format import MAX_BLOCKS, MAX_DIMENSION, MAX_WEIGHTS, Matrix
 from csbrnn.formats.index import ENCODINGS, Lines
 from csbrnn.formats.kernels import KernelStats
 from csbrnn.formats.registry import FORMATS, matrix_from_arrays
@@ -18,6 +18,7 @@ from csbrnn.formats.registry import FORMATS, matrix_from_arrays
 __all__ = [
     "ENCODINGS",
     "FORMATS",
+    "MAX_BLOCKS",
     "MAX_DIMENSION",
     "MAX_WEIGHTS",
     "Blocking",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from csbrnn.errors import ArgumentError, FormatError
 
-__all__ = ["MAX_WIDTH", "bit_width", "pack", "packed_nbytes", "unpack"]
+__all__ = ["MAX_WIDTH", "bit_width", "pack", "packed_nbytes", "unpack", "unpack_bits"]
 
 MAX_WIDTH = 32
 """Widest value: an index into the largest dimension needs 24 bits, so 32 is ample."""
@@ -75,22 +75,31 @@ def unpack(data: NDArray[np.uint8], width: int, count: int) -> NDArray[np.uint32
         ours
     """
     _check_width(width)
-    expected = packed_nbytes(count, width)
-    if data.size != expected:
-        raise FormatError(
-            f"{count} values of {width} bits must take {expected} bytes, not {data.size}"
-        )
-    if width == 0 or count == 0:
-        return np.zeros(count, np.uint32)
-    unused = 8 * expected - count * width
-    if int(data[-1]) >> (8 - unused):
-        raise FormatError(f"the last {unused} bits of {expected} packed bytes must be zero")
-    bits = np.unpackbits(data, count=count * width, bitorder="little").reshape(count, width)
+    bits = unpack_bits(data, count * width).reshape(count, width)
     # Each row of bits becomes one little-endian word; packbits fills up with zeros.
     little = np.zeros((count, 4), np.uint8)
     packed = np.packbits(bits, axis=1, bitorder="little")
     little[:, : packed.shape[1]] = packed
     return little.view("<u4").reshape(count).astype(np.uint32, copy=False)
+
+
+def unpack_bits(data: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Unpack ``count`` single bits, each into a byte of 0 or 1.
+
+    Shape:
+        data: (packed_nbytes(count, 1),)
+        returns: (count,)
+
+    Raises:
+        FormatError: As `unpack`.
+    """
+    expected = packed_nbytes(count, 1)
+    if data.size != expected:
+        raise FormatError(f"{count} bits must take {expected} bytes, not {data.size}")
+    unused = 8 * expected - count
+    if unused and int(data[-1]) >> (8 - unused):
+        raise FormatError(f"the last {unused} bits of {expected} packed bytes must be zero")
+    return np.unpackbits(data, count=count, bitorder="little")
 
 
 def _check_width(width: int) -> None:

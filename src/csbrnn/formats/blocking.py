@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.errors import ArgumentError
-from csbrnn.formats.format import MAX_DIMENSION, check_shape
+from csbrnn.formats.format import MAX_BLOCKS, MAX_DIMENSION, check_shape
 
 __all__ = ["Blocking"]
 
@@ -24,7 +24,8 @@ class Blocking:
             edge of the matrix may be shorter.
 
     Raises:
-        ArgumentError: A size is out of range, or ``row_group`` does not divide ``block_rows``.
+        ArgumentError: A size is out of range, ``row_group`` does not divide ``block_rows``, or
+            there are too many blocks.
 
     Reference:
         Shi et al., "CSB-RNN", ICS 2020, section 3; row groups: ours.
@@ -45,6 +46,11 @@ class Blocking:
             raise ArgumentError(
                 f"row_group must divide the block's rows; {self.row_group} does not"
                 f" divide {self.block[0]}"
+            )
+        if self.blocks > MAX_BLOCKS:
+            raise ArgumentError(
+                f"a matrix must have at most {MAX_BLOCKS} blocks; blocks of {self.block} make"
+                f" {self.blocks} of shape {self.shape}"
             )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from csbrnn.formats.blocking import Blocking
 from csbrnn.formats.csb import CSBMatrix, stored_nbytes
 from csbrnn.formats.dense import DenseMatrix
-from csbrnn.formats.format import Matrix, check_weight
+from csbrnn.formats.format import MAX_BLOCKS, Matrix, check_weight
 
 __all__ = ["Candidate", "default_candidates", "encode"]
 
@@ -22,16 +23,21 @@ class Candidate(NamedTuple):
     row_group: int = 1
 
 
-def default_candidates() -> tuple[Candidate, ...]:
+def default_candidates(shape: tuple[int, int]) -> tuple[Candidate, ...]:
     """Return the blocks that `encode` tries on a matrix of unknown origin.
 
     Stripes of 4, 8 and 16 rows; square blocks with free rows; single rows, which bank-balanced and
     unstructured matrices need. Indices are local to a block, so 64 columns (6 bits) serve wider
-    stripes as well.
+    stripes as well. Blocks too small for the largest matrices are left out.
     """
     stripes = [Candidate((g, 64), g) for g in (16, 8, 4, 1)]
     squares = [Candidate((n, n), g) for n in (16, 32, 64) for g in (1, 4)]
-    return tuple(stripes + squares)
+    return tuple(
+        candidate
+        for candidate in stripes + squares
+        if math.prod(-(-size // b) for size, b in zip(shape, candidate.block, strict=True))
+        <= MAX_BLOCKS
+    )
 
 
 def encode(weight: NDArray[Any], candidates: Sequence[Candidate] | None = None) -> Matrix:
@@ -52,7 +58,7 @@ def encode(weight: NDArray[Any], candidates: Sequence[Candidate] | None = None) 
     weight = check_weight(weight)
     shape, nonzero = (weight.shape[0], weight.shape[1]), weight != 0
     best, least = None, weight.nbytes
-    for block, row_group in default_candidates() if candidates is None else candidates:
+    for block, row_group in default_candidates(shape) if candidates is None else candidates:
         nbytes = stored_nbytes(nonzero, Blocking(shape, block, row_group))
         if nbytes < least:
             best, least = Candidate(block, row_group), nbytes

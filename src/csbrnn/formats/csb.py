@@ -189,11 +189,13 @@ class CSBMatrix(Matrix):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return ``values`` (kept,) fp32, ``rows`` and ``cols`` (nbytes,) uint8."""
-        return {
-            "values": self.values,
-            "rows": self.row_groups.encode(self.row_index),
-            "cols": self.columns.encode(self.col_index),
-        }
+        return {"values": self.values, **self._encoded}
+
+    @cached_property
+    def _encoded(self) -> dict[str, NDArray[np.uint8]]:
+        rows = self.row_groups.encode(self.row_index)
+        cols = self.columns.encode(self.col_index)
+        return {"rows": read_only(rows), "cols": read_only(cols)}
 
     @classmethod
     def from_arrays(

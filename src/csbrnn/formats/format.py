@@ -13,6 +13,7 @@ from csbrnn.errors import ArgumentError, FormatError
 from csbrnn.formats.fields import Fields, shown
 
 __all__ = [
+    "MAX_BLOCKS",
     "MAX_DIMENSION",
     "MAX_WEIGHTS",
     "Float32Array",
@@ -34,6 +35,11 @@ MAX_WEIGHTS = 1 << 30
 """Most weights of a matrix, pruned ones included. Ours: 4 GiB of dense fp32, 80 times the largest
 network of the CSB-RNN paper; without a cap, a file of 200 bytes could declare a matrix of zeros
 that no machine can expand."""
+
+
+MAX_BLOCKS = 1 << 22
+"""Most blocks of a CSB matrix. Ours: a block can be as little as one bit of a file, and takes about
+64 bytes while it is read, so this is 256 MiB."""
 
 
 class Matrix(ABC):

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.errors import FormatError
-from csbrnn.formats.bits import bit_width, pack, packed_nbytes, unpack
+from csbrnn.formats.bits import bit_width, pack, packed_nbytes, unpack, unpack_bits
 
 __all__ = [
     "ENCODINGS",
@@ -162,13 +162,13 @@ def decode_counts(data: Bytes, encoding: str, capacity: Counts) -> Counts | None
     """
     blocks = len(capacity)
     if encoding == "flags":
-        return np.where(unpack(data, 1, blocks) > 0, capacity, 0)
+        return np.where(unpack_bits(data, blocks) > 0, capacity, 0)
     if encoding == "bitmap":
-        bits = unpack(data, 1, int(capacity.sum()))
+        bits = unpack_bits(data, int(capacity.sum()))
+        if blocks == 0:
+            return capacity
         # reduceat needs every segment to be non-empty: capacities are at least 1.
-        return (
-            np.add.reduceat(bits, offsets(capacity)[:-1]).astype(np.int64) if blocks else capacity
-        )
+        return np.add.reduceat(bits, offsets(capacity)[:-1], dtype=np.int64)
     if encoding == "list":
         width = bit_width(_largest(capacity) + 1)
         counts = unpack(data[: packed_nbytes(blocks, width)], width, blocks).astype(np.int64)
@@ -188,7 +188,7 @@ def decode_units(data: Bytes, encoding: str, capacity: Counts, counts: Counts) -
     """
     total, starts = int(counts.sum()), offsets(counts)[:-1]
     if encoding == "bitmap":
-        bits = np.unpackbits(data, count=int(capacity.sum()), bitorder="little")
+        bits = unpack_bits(data, int(capacity.sum()))
         units = np.flatnonzero(bits) - np.repeat(offsets(capacity)[:-1], counts)
     elif encoding == "list":
         n = _largest(capacity)

@@ -39,6 +39,7 @@ MAX_INPUTS: Final = 64
 """Most inputs of a layer. Ours: bounds work on hostile input."""
 
 Tensors = dict[str, NDArray[Any]]
+Unread = dict[tuple[str, ...], Tensors]
 Parameters = dict[str, Matrix | Vector]
 
 
@@ -82,7 +83,7 @@ def model_from_config(config: object, tensors: Tensors, where: str) -> PackedMod
         )
     model_input = _read_input(fields.fields("input"))
     output = fields.string("output", 128)
-    unread = dict(tensors)
+    unread = _by_parameter(tensors)
     layers = tuple(
         _read_layer(Fields(layer, f"{fields.place('layers')}[{i}]"), unread)
         for i, layer in enumerate(fields.items("layers", MAX_LAYERS))
@@ -90,7 +91,7 @@ def model_from_config(config: object, tensors: Tensors, where: str) -> PackedMod
     metadata, provenance = (fields.fields(key).rest() for key in ("metadata", "provenance"))
     fields.done()
     if unread:
-        names = ", ".join(shown(name) for name in sorted(unread)[:8])
+        names = ", ".join(shown("/".join(key)) for key in sorted(unread)[:8])
         raise FormatError(f"{where}: tensors that no layer has: {names}")
     return PackedModel(layers, model_input, output, metadata, provenance)
 
@@ -128,7 +129,7 @@ def _read_input(fields: Fields) -> Signal:
     return Features(count) if kind == "features" else Tokens(count)
 
 
-def _read_layer(fields: Fields, unread: Tensors) -> Layer:
+def _read_layer(fields: Fields, unread: Unread) -> Layer:
     kind = LAYERS[fields.choice("kind", LAYERS)]
     name = fields.string("name", 128)
     if not NAME.fullmatch(name):
@@ -168,32 +169,39 @@ def _read_stack(fields: Fields) -> Stack:
         )
 
 
-def _read_parameters(fields: Fields, layer: str, unread: Tensors) -> Parameters:
+def _read_parameters(fields: Fields, layer: str, unread: Unread) -> Parameters:
     parameters: Parameters = {}
     place = fields.where
     for name, header in fields.rest().items():
-        where, tensor = f"{place}[{shown(name)}]", f"{layer}/{name}"
+        where, arrays = f"{place}[{shown(name)}]", unread.pop((layer, name), {})
         if isinstance(header, dict) and header.get("format") == "vector":
-            parameters[name] = _read_vector(Fields(header, where), tensor, unread)
-            continue
-        prefix = tensor + "/"
-        names = [key for key in unread if key.startswith(prefix)]
-        arrays = {key[len(prefix) :]: unread.pop(key) for key in names}
-        parameters[name] = matrix_from_arrays(header, arrays, where)
+            parameters[name] = _read_vector(Fields(header, where), arrays)
+        else:
+            parameters[name] = matrix_from_arrays(header, arrays, where)
     return parameters
 
 
-def _read_vector(fields: Fields, tensor: str, unread: Tensors) -> Vector:
+def _by_parameter(tensors: Tensors) -> Unread:
+    """Group tensors by (layer, parameter); a vector's only array is named ""."""
+    grouped: Unread = {}
+    for name, values in tensors.items():
+        layer, _, rest = name.partition("/")
+        parameter, _, array = rest.partition("/")
+        grouped.setdefault((layer, parameter), {})[array] = values
+    return grouped
+
+
+def _read_vector(fields: Fields, arrays: Tensors) -> Vector:
     fields.choice("format", ("vector",))
     fields.choice("dtype", ("fp32",))
     (size,) = fields.integers("shape", 1, 0, MAX_DIMENSION)
     fields.done()
-    values = unread.pop(tensor, None)
-    if values is None:
-        raise FormatError(f"{fields.where}: tensor {shown(tensor)} is missing")
+    if set(arrays) != {""}:
+        raise FormatError(f"{fields.where} must have one tensor, layer/parameter, and no other")
+    values = arrays[""]
     if values.dtype != np.float32 or values.shape != (size,):
         raise FormatError(
-            f"{fields.where}: tensor {shown(tensor)} must be float32 of shape ({size},),"
+            f"{fields.where} must be float32 of shape ({size},),"
             f" not {values.dtype} of shape {values.shape}"
         )
     return values

@@ -176,7 +176,9 @@ class Recurrent(Layer):
         if self.stack.num_layers > MAX_STACK:
             return [*found, f"must stack at most {MAX_STACK} layers, not {self.stack.num_layers}"]
         shapes = self.stack.parameter_shapes()
-        found += [f"has an unknown parameter {name!a}" for name in self.parameters.keys() - shapes]
+        found += [
+            f"has an unknown parameter {name!a}" for name in sorted(self.parameters.keys() - shapes)
+        ]
         for name, shape in shapes.items():
             value = self.parameters.get(name)
             if isinstance(value, Matrix):
@@ -261,7 +263,7 @@ LAYERS: Final[dict[str, type[Layer]]] = {
 }
 """Layer kind, as files have it -> its class."""
 
-MAX_STACK: Final = 256
+MAX_STACK: Final = 64
 """Most layers of one stack. Ours: far beyond any that trains; bounds work on hostile input."""
 
 

@@ -51,7 +51,8 @@ def run_reference(
     Raises:
         ArgumentError: ``xs`` or ``states`` do not fit the model.
     """
-    signals: dict[str, NDArray[Any]] = {INPUT: _checked_input(model, np.asarray(xs), dtype)}
+    xs = np.asarray(xs)
+    signals: dict[str, NDArray[Any]] = {INPUT: _checked_input(model, xs, dtype)}
     batch = signals[INPUT].shape[1 : xs.ndim - isinstance(model.input, Features)]
     states = _checked_states(model, states, batch, np.dtype(dtype))
     after: States = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any, Final
 
 from csbrnn.errors import FormatError
@@ -92,8 +93,7 @@ def dump_json(value: object, where: str) -> bytes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise FormatError(f"key {shown(twice)} appears twice")
     return value
 

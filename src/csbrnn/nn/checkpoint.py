@@ -16,6 +16,8 @@ from csbrnn.nn.infer import module_from_state
 
 __all__ = ["load_module"]
 
+#: What wrappers (DataParallel, torch.compile) put before every name.
+_WRAPPERS = ("module.", "_orig_mod.")
 #: Where training scripts put the state_dict in a checkpoint that holds more.
 _NESTED = ("state_dict", "model_state_dict", "model")
 
@@ -51,7 +53,14 @@ def load_module(
     else:
         module = _from_code(spec)
         if checkpoint is not None:
-            _fill(module, _read_state(Path(checkpoint)), Path(checkpoint))
+            try:
+                state = _read_state(Path(checkpoint))
+            except pickle.UnpicklingError as error:
+                raise ArgumentError(
+                    f"{checkpoint} must be a plain state_dict; it holds Python objects, which are "
+                    "not loaded because that can run any code: save model.state_dict()"
+                ) from error
+            _fill(module, state, Path(checkpoint))
     return module.eval()
 
 
@@ -124,6 +133,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Loads a state_dict whose names and shapes are exactly the module's."""
     own = module.state_dict()
+    for wrapper in _WRAPPERS:
+        if all(name.startswith(wrapper) for name in state) and not own.keys() & state.keys():
+            state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
     lines = [f"missing: {name}" for name in own.keys() - state.keys()]
     lines += [f"unexpected: {name}" for name in state.keys() - own.keys()]
     lines += [

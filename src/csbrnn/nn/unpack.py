@@ -116,11 +116,11 @@ def _module_of(layer: packed.Layer, shared: dict[int, nn.Parameter]) -> nn.Modul
     module: nn.Module
     match layer:
         case packed.Embedding(weight=weight):
-            module = nn.utils.skip_init(nn.Embedding, *weight.shape)
+            module = nn.Embedding(*weight.shape, device="meta")
             module.weight = parameter(weight)
         case packed.Linear(weight=weight, bias=bias):
             rows, columns = weight.shape
-            module = nn.utils.skip_init(nn.Linear, columns, rows, bias=bias is not None)
+            module = nn.Linear(columns, rows, bias=bias is not None, device="meta")
             module.weight = parameter(weight)
             if bias is not None:
                 module.bias = parameter(bias)

@@ -1,0 +1,7 @@
+"""x."""
+
+from typing import Final
+
+from csbrnn.bench.contender import Contender
+
+CSBRNN: Final[tuple[Contender, ...]] = ()

@@ -1,0 +1,385 @@
+"""From a program to an image: the bytes that the C library executes.
+
+docs/spec/program.md describes them, `csbrnn.runtime.layout` and ``c/image.h`` are their records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.compiler import (
+    Copy,
+    Elementwise,
+    GRUGates,
+    Instruction,
+    Lookup,
+    LSTMGates,
+    MatVec,
+    Pass,
+    Program,
+    Slice,
+    Softmax,
+)
+from csbrnn.compiler.access import reads, writes
+from csbrnn.formats import CSBMatrix
+from csbrnn.runtime import layout
+from csbrnn.runtime.buffers import aligned
+from csbrnn.runtime.elementwise import lower_elementwise
+from csbrnn.runtime.layout import padded
+from csbrnn.runtime.tiling import Section, balance, tile_matrix
+
+__all__ = ["Image", "StateLayout", "build_image"]
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """Where states lie in a stream's memory.
+
+    Attributes:
+        places: Public name -> (first float of each vector, length of each).
+        nbytes: Bytes of all states, at the start of the memory.
+        fingerprint: Of names, lengths and places, 64 bits: equal layouts have equal fingerprints.
+    """
+
+    places: Mapping[str, tuple[tuple[int, ...], int]]
+    nbytes: int
+    fingerprint: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image and what Python must know beside it.
+
+    Attributes:
+        data: The image, aligned to 64 bytes and read-only.
+        states: Where the states are.
+    """
+
+    data: NDArray[np.uint8]
+    states: StateLayout
+
+
+def build_image(program: Program, parts: int = 1) -> Image:
+    """Lay a program out for the C library.
+
+    Args:
+        program: A verified program.
+        parts: Shares that the work is cut into: the threads that will run it.
+
+    Raises:
+        UnsupportedModelError: An element-wise part is too large.
+    """
+    return _ImageBuilder(program, parts).build()
+
+
+class _ImageBuilder:
+    """Fills the tables and the arrays which they point to."""
+
+    def __init__(self, program: Program, parts: int) -> None:
+        self._program, self._parts = program, parts
+        self._records: dict[str, list[Any]] = {name: [] for name in layout.TABLES}
+        self._arrays: list[NDArray[Any]] = []  # what follows the tables
+        self._size = 0  # bytes of `_arrays`, each rounded up to a line
+        self._dense: dict[str, NDArray[np.float32]] = {}
+        self._tables: dict[str, int] = {}
+        self._numbers = {name: number for number, name in enumerate(_stream_order(program))}
+        self._address, self._state_floats, self._memory_floats = _addresses(program)
+        self._constants = _constants(program, self._address)
+
+    def build(self) -> Image:
+        column = 0
+        for number, name in enumerate(self._numbers):
+            stream = self._program.streams[name]
+            between = number > 1
+            token = int(stream.dtype == "int32")
+            record = (stream.width, token, stream.bound, column if between else 0)
+            self._records["streams"].append(record)
+            column += stream.width if between else 0
+        for part in self._program.passes:
+            self._pass(part)
+        return self._assemble()
+
+    # Passes and instructions.
+
+    def _pass(self, part: Pass) -> None:
+        moves, instructions = self._records["moves"], self._records["instructions"]
+        first_move, first_instruction = len(moves), len(instructions)
+        vectors = self._program.vectors
+        for stream, offset, vector in part.reads:
+            place = self._address[vector]
+            moves.append((self._numbers[stream], offset, place, vectors[vector].length))
+        for source, stream, offset in part.writes:
+            moves.append((self._numbers[stream], offset, self._at(source), source.length))
+        barriers = _Barriers(self._program)
+        for sum_ in _sums(part.instructions):
+            record = self._instruction(sum_)
+            record["flags"] = record.get("flags", 0) | layout.BARRIER * barriers.before(sum_)
+            instructions.append(record)
+        self._records["passes"].append(
+            (
+                int(part.reverse),
+                *(first_move, len(part.reads), len(part.writes)),
+                *(first_instruction, len(instructions) - first_instruction),
+                b"",
+            )
+        )
+
+    def _instruction(self, sum_: list[Instruction]) -> dict[str, int]:
+        code, opcodes = sum_[0], layout.OPCODES
+        match code:
+            case MatVec():
+                return self._product([c for c in sum_ if isinstance(c, MatVec)])
+            case LSTMGates(gates=gates, cell=cell, hidden=hidden, length=length):
+                places = {"a": self._address[gates], "b": self._at(cell), "c": self._at(hidden)}
+                return {"opcode": opcodes["lstm"], "length": length, **places}
+            case GRUGates(gates=gates, hidden=hidden, length=length):
+                places = {
+                    "a": self._address[gates],
+                    "b": self._address[code.input_candidate],
+                    "c": self._address[code.hidden_candidate],
+                    "d": self._at(hidden),
+                }
+                return {"opcode": opcodes["gru"], "length": length, **places}
+            case Elementwise(length=length):
+                operations = lower_elementwise(code, self._address)
+                first = len(self._records["operations"])
+                self._records["operations"] += operations.tolist()
+                work = {"first": first, "count": len(operations)}
+                return {"opcode": opcodes["elementwise"], "length": length, **work}
+            case Softmax(destination=destination, source=source, log=log):
+                places = {"a": self._at(destination), "b": self._at(source)}
+                flags = layout.LOG if log else 0
+                length = destination.length
+                return {"opcode": opcodes["softmax"], "length": length, "flags": flags, **places}
+            case Copy(destination=destination, source=source):
+                places = {"a": self._at(destination), "b": self._at(source)}
+                return {"opcode": opcodes["copy"], "length": destination.length, **places}
+            case Lookup(destination=destination, token=token, table=name):
+                table = self._program.tables[name]
+                if name not in self._tables:
+                    self._tables[name] = self._array(np.ascontiguousarray(table, np.float32))
+                return {
+                    "opcode": opcodes["lookup"],
+                    "length": destination.length,
+                    "a": self._at(destination),
+                    "b": self._address[token],
+                    "count": table.shape[0],
+                    "offset": self._tables[name],
+                }
+
+    def _product(self, terms: list[MatVec]) -> dict[str, int]:
+        first = terms[0]
+        rows = first.row_stop - first.row_start
+        bounds = balance([self._row_loads(term) for term in terms], self._parts)
+        tiled = [self._tiled(term, bounds) for term in terms]
+        spans, sections = self._records["spans"], self._records["sections"]
+        record = {
+            "opcode": layout.OPCODES["product"],
+            "flags": layout.ACCUMULATE if first.accumulate else 0,
+            "length": rows,
+            "a": self._address[first.destination],
+            "b": layout.NONE if first.bias is None else self._address[first.bias],
+            "first": len(spans),
+        }
+        for share in range(self._parts):
+            start, stop = int(bounds[share]), int(bounds[share + 1])
+            first_section = len(sections)
+            for term, shares in zip(terms, tiled, strict=True):
+                sections += [self._section(term, section) for section in shares[share]]
+            spans.append((start, stop - start, first_section, len(sections) - first_section))
+        return record
+
+    def _row_loads(self, term: MatVec) -> NDArray[np.float64]:
+        matrix = self._program.matrices[term.matrix]
+        if isinstance(matrix, CSBMatrix):
+            counts = np.repeat(matrix.columns.counts, np.diff(matrix.row_offsets))
+            loads = np.bincount(matrix.rows, counts, minlength=matrix.shape[0])
+        else:
+            loads = np.count_nonzero(self._weights(term.matrix), axis=1).astype(np.float64)
+        return loads[term.row_start : term.row_stop]
+
+    def _tiled(self, term: MatVec, bounds: NDArray[np.int64]) -> list[list[Section]]:
+        matrix = self._program.matrices[term.matrix]
+        rows = (term.row_start, term.row_stop)
+        return tile_matrix(matrix, self._weights(term.matrix), rows, bounds)
+
+    def _weights(self, name: str) -> NDArray[np.float32]:
+        # Kept for the next term that uses rows of the same matrix, then dropped.
+        if name not in self._dense:
+            self._dense = {name: self._program.matrices[name].to_dense()}
+        return self._dense[name]
+
+    def _section(self, term: MatVec, section: Section) -> dict[str, int]:
+        start, stop = section.columns
+        values = self._array(section.values)
+        return {
+            "kind": layout.SECTION_KINDS[section.kind],
+            "group": section.group,
+            "windows": section.windows,
+            "count": section.count,
+            "columns": stop - start if section.kind == "dense" else 0,
+            "row": section.row,
+            "source": self._at(term.source) + start,
+            "source_length": stop - start,
+            "heads": 0 if section.heads is None else self._array(section.heads),
+            "indices": 0 if section.indices is None else self._array(section.indices),
+            "values": values,
+            "values_nbytes": section.values.nbytes,
+        }
+
+    # Bytes.
+
+    def _at(self, part: Slice) -> int:
+        return self._address[part.vector] + part.start
+
+    def _array(self, array: NDArray[Any]) -> int:
+        """Add an array; returns its place among the arrays (the tables' size is added later)."""
+        place = self._size
+        self._arrays.append(array)
+        self._size += padded(array.nbytes, layout.LINE)
+        return place
+
+    def _assemble(self) -> Image:
+        dtypes = {
+            "streams": layout.STREAM,
+            "passes": layout.PASS,
+            "moves": layout.MOVE,
+            "instructions": layout.INSTRUCTION,
+            "spans": layout.SPAN,
+            "sections": layout.SECTION,
+            "operations": layout.OPERATION,
+        }
+        tables = {name: _table(self._records[name], dtype) for name, dtype in dtypes.items()}
+        tables["constants"] = self._constants
+        header = np.zeros(1, layout.HEADER)
+        offset = padded(header.nbytes, layout.LINE)
+        for name, table in tables.items():
+            header[name]["offset"], header[name]["count"] = offset, table.size
+            offset += padded(table.nbytes, layout.LINE)
+        for name, fields in (("sections", ("heads", "indices", "values")),):
+            for field in fields:
+                tables[name][field] += offset
+        lookups = tables["instructions"]["opcode"] == layout.OPCODES["lookup"]
+        tables["instructions"]["offset"] += np.where(lookups, offset, 0).astype(np.uint64)
+        data = aligned(offset + self._size)
+        states = self._state_layout()
+        values = {
+            "magic": layout.MAGIC,
+            "version": layout.VERSION,
+            "header_nbytes": header.nbytes,
+            "nbytes": data.nbytes,
+            "fingerprint": states.fingerprint,
+            "parts": self._parts,
+            "causal": int(self._program.causal),
+            "state_floats": self._state_floats,
+            "memory_floats": self._memory_floats,
+        }
+        for name, value in values.items():
+            header[name] = value
+        place = 0
+        for array in (header, *tables.values(), *self._arrays):
+            data[place : place + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).ravel()
+            place += padded(array.nbytes, layout.LINE)
+        data.flags.writeable = False
+        return Image(data, states)
+
+    def _state_layout(self) -> StateLayout:
+        vectors = self._program.vectors
+        places = {
+            name: (tuple(self._address[m] for m in members), vectors[members[0]].length)
+            for name, members in self._program.states.items()
+        }
+        digest = hashlib.sha256(repr((list(places.items()), self._state_floats)).encode()).digest()
+        fingerprint = int.from_bytes(digest[:8], "little")
+        return StateLayout(places, 4 * self._state_floats, fingerprint)
+
+
+class _Barriers:
+    """Tells which instructions must wait until the threads have finished the earlier ones."""
+
+    def __init__(self, program: Program) -> None:
+        self._vectors = program.vectors
+        self._read: set[str] = set()
+        self._written: set[str] = set()
+
+    def before(self, sum_: list[Instruction]) -> bool:
+        read = {s.vector for code in sum_ for s in reads(code, self._vectors)}
+        written = {s.vector for code in sum_ for s in writes(code, self._vectors)}
+        # Rows of a sum are added up by the thread that owns them.
+        read -= {c.destination for c in sum_[1:] if isinstance(c, MatVec)}
+        needed = bool(
+            written & (self._read | self._written) or read & self._written
+        )
+        if needed:
+            self._read, self._written = set(), set()
+        self._read |= read
+        self._written |= written
+        return needed
+
+
+def _sums(instructions: tuple[Instruction, ...]) -> list[list[Instruction]]:
+    """Join consecutive products with one destination, of which only the first may overwrite it."""
+    sums: list[list[Instruction]] = []
+    for code in instructions:
+        previous = sums[-1][0] if sums else None
+        joins = (
+            isinstance(code, MatVec)
+            and code.accumulate
+            and isinstance(previous, MatVec)
+            and previous.destination == code.destination
+        )
+        if joins:
+            sums[-1].append(code)
+        else:
+            sums.append([code])
+    return sums
+
+
+def _stream_order(program: Program) -> list[str]:
+    return ["input", "output", *(n for n in program.streams if n not in ("input", "output"))]
+
+
+def _addresses(program: Program) -> tuple[dict[str, int], int, int]:
+    """Give each vector whole cache lines: states first, then the rest; constants apart."""
+    address: dict[str, int] = {}
+    floats = {"memory": 0, "constants": 0}
+    ranks = {"state": 0, "input": 1, "scratch": 1, "constant": 2}
+    vectors = sorted(program.vectors.values(), key=lambda v: ranks[v.kind])
+    state_floats = 0
+    for kind, group in groupby(vectors, key=lambda v: ranks[v.kind]):
+        space = "constants" if kind == ranks["constant"] else "memory"
+        for vector in group:
+            flag = layout.CONSTANT if space == "constants" else 0
+            address[vector.name] = floats[space] | flag
+            floats[space] += padded(vector.length)
+        if kind == ranks["state"]:
+            state_floats = floats["memory"]
+    return address, state_floats, floats["memory"]
+
+
+def _constants(program: Program, address: Mapping[str, int]) -> NDArray[np.float32]:
+    places = {n: a & ~layout.CONSTANT for n, a in address.items() if a & layout.CONSTANT}
+    values = np.zeros(
+        sum(padded(program.vectors[name].length) for name in places), dtype=np.float32
+    )
+    for name, place in places.items():
+        values[place : place + program.vectors[name].length] = program.constants[name]
+    return values
+
+
+def _table(records: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    table = np.zeros(len(records), dtype)
+    for k, record in enumerate(records):
+        if isinstance(record, dict):
+            for field, value in record.items():
+                table[k][field] = value
+        else:
+            table[k] = record
+    return table

@@ -1,0 +1,197 @@
+"""The command line as a user meets it: each verb, and each way to get it wrong."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from csbrnn import cli
+from csbrnn.model import run_reference, save
+
+
+@pytest.fixture
+def text_dir(text_model, tmp_path):
+    save(text_model, tmp_path / "text")
+    return str(tmp_path / "text")
+
+
+@pytest.fixture
+def feature_dir(feature_model, tmp_path):
+    save(feature_model, tmp_path / "features")
+    return str(tmp_path / "features")
+
+
+def invoke(*args, stdin=None):
+    return CliRunner().invoke(cli.app, [str(a) for a in args], input=stdin, catch_exceptions=False)
+
+
+def call(monkeypatch, capsys, *args, stdin=""):
+    """Runs `main` as the console script does; returns its exit status, output and errors."""
+    monkeypatch.setattr(sys, "argv", ["csbrnn", *map(str, args)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = capsys.readouterr()
+    return stop.value.code or 0, out, " ".join(err.split())
+
+
+@pytest.mark.parametrize("verb", ["demo", "pack", "inspect", "run", "bench"])
+def test_every_verb_explains_itself(verb):
+    result = invoke(verb, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.output
+
+
+def test_version():
+    assert invoke("--version").output.strip() == "0.1.0"
+
+
+def test_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "csbrnn", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "0.1.0"
+
+
+def test_inspect_tells_every_matrix(text_dir, text_model, tmp_path):
+    result = invoke("inspect", text_dir, "--json", tmp_path / "i.json")
+    assert result.exit_code == 0
+    data = json.loads((tmp_path / "i.json").read_text())
+    assert {row["name"] for row in data["matrices"]} == set(text_model.matrices)
+    assert sum(row["kept"] for row in data["matrices"]) == data["kept_weights"]
+    hidden = next(row for row in data["matrices"] if row["name"] == "lstm/weight_hh_l0")
+    assert hidden["shape"] == [48, 12]
+    assert hidden["pattern"] == "csb 4x8, row groups of 4"
+    assert hidden["pruning_rate"] == pytest.approx(48 * 12 / hidden["kept"])
+    assert hidden["blocks"]["largest"] <= 32
+
+
+def test_run_scores_text_like_the_definition(text_dir, text_model, tmp_path, monkeypatch, capsys):
+    text = "abc de\nTab " * 5
+    (tmp_path / "in.txt").write_text(text)
+    status, out, _ = call(
+        monkeypatch,
+        capsys,
+        "run",
+        text_dir,
+        tmp_path / "in.txt",
+        "--output",
+        tmp_path / "out.npy",
+        "--json",
+        tmp_path / "r.json",
+    )
+    assert status == 0
+    tokens = np.array([text_model.metadata["vocabulary"].index(c) for c in text])
+    expected, _ = run_reference(text_model, tokens)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
+    log_p = expected - np.log(np.exp(expected).sum(-1, keepdims=True))
+    bits = -log_p[np.arange(len(text) - 1), tokens[1:]].mean() / np.log(2)
+    assert json.loads((tmp_path / "r.json").read_text())["bits_per_char"] == pytest.approx(
+        bits, abs=1e-5
+    )
+    assert f"{bits:.4f} bits per character" in out
+
+
+def test_run_generates_and_repeats_with_the_seed(text_dir, monkeypatch, capsys):
+    args = ("run", text_dir, "--prompt", "Tab", "--generate", 30)
+    _, first, _ = call(monkeypatch, capsys, *args)
+    _, again, _ = call(monkeypatch, capsys, *args)
+    _, other, _ = call(monkeypatch, capsys, *args, "--seed", 1)
+    assert first == again != other
+    assert first.startswith("Tab")
+    assert len(first) == len("Tab") + 30 + 1
+    _, piped, _ = call(monkeypatch, capsys, "run", text_dir, "-", "--generate", 30, stdin="Tab")
+    assert piped == first
+
+
+def test_run_answers_lines_of_numbers_as_they_come(feature_dir, feature_model, monkeypatch, capsys):
+    xs = np.random.default_rng(0).normal(size=(7, 5))
+    lines = "\n".join(",".join(map(str, x)) for x in xs) + "\n\n"
+    status, out, _ = call(monkeypatch, capsys, "run", feature_dir, stdin=lines)
+    assert status == 0
+    expected, _ = run_reference(feature_model, xs)
+    np.testing.assert_allclose(np.loadtxt(out.splitlines()), expected, atol=1e-5)
+
+
+def test_run_takes_arrays(feature_dir, feature_model, tmp_path, monkeypatch, capsys):
+    xs = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    np.save(tmp_path / "in.npy", xs)
+    expected, _ = run_reference(feature_model, xs)
+    _, out, _ = call(monkeypatch, capsys, "run", feature_dir, tmp_path / "in.npy")
+    np.testing.assert_allclose(np.loadtxt(out.splitlines()), expected, atol=1e-5)
+
+
+WRONG = [
+    (("inspect", "{missing}"), "", "missing"),
+    (("run", "{features}"), "1 2 3\n", "line 1: the model takes 5 numbers a step, got 3"),
+    (("run", "{features}"), "1 2 3 4 x\n", "line 1: could not convert string to float: 'x'"),
+    (("run", "{features}", "--generate", "3"), "", "need a model that carries a vocabulary"),
+    (("run", "{features}", "{missing}.npy"), "", "can't be read as a .npy array"),
+    (("run", "{text}"), "", "nothing to do"),
+    (("run", "{text}", "-", "--prompt", "a"), "", "an INPUT or a --prompt, not both"),
+    (("run", "{text}", "{missing}.txt"), "", "can't be read: No such file"),
+    (("pack", "no_such_module:make", "--out", "{missing}"), "", "no_such_module"),
+    (("bench", "{missing}"), "", "missing"),
+    (("inspect", "{text}", "--json", "{missing}/x.json"), "", "can't be written"),
+]
+
+
+@pytest.mark.parametrize(("args", "stdin", "message"), WRONG)
+def test_wrong_use_gives_one_clear_error(
+    args, stdin, message, text_dir, feature_dir, tmp_path, monkeypatch, capsys
+):
+    places = {"text": text_dir, "features": feature_dir, "missing": str(tmp_path / "missing")}
+    status, _, err = call(monkeypatch, capsys, *(arg.format(**places) for arg in args), stdin=stdin)
+    assert status == 1
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_a_corrupt_model_is_refused_in_one_line(text_dir, monkeypatch, capsys):
+    with open(f"{text_dir}/model.safetensors", "r+b") as file:
+        file.seek(3)
+        file.write(b"\xff")
+    status, _, err = call(monkeypatch, capsys, "inspect", text_dir)
+    assert status == 1
+    assert err.startswith("error: ")
+    assert "model.safetensors" in err
+
+
+def test_pack_from_a_module_and_its_checkpoint(tmp_path, monkeypatch, capsys):
+    torch = pytest.importorskip("torch")
+    (tmp_path / "my_module.py").write_text(
+        "import torch\ndef make():\n    return torch.nn.LSTM(5, 8)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(3)
+    module = torch.nn.LSTM(5, 8)
+    torch.save(module.state_dict(), tmp_path / "model.pt")
+    status, _, err = call(
+        monkeypatch,
+        capsys,
+        "pack",
+        "my_module:make",
+        "--checkpoint",
+        tmp_path / "model.pt",
+        "--out",
+        tmp_path / "packed",
+    )
+    assert status == 0, err
+    xs = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    np.save(tmp_path / "in.npy", xs)
+    call(
+        monkeypatch,
+        capsys,
+        "run",
+        tmp_path / "packed",
+        tmp_path / "in.npy",
+        "--output",
+        tmp_path / "out.npy",
+    )
+    with torch.no_grad():
+        expected, _ = module(torch.from_numpy(xs))
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected.numpy(), atol=1e-5)
