@@ -30,15 +30,22 @@ Json = Annotated[
 Threads = Annotated[int, typer.Option(min=1, max=256, help="Threads of the engine.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
+    pass
 
 
 @app.command()
@@ -205,7 +212,9 @@ def main() -> None:
     try:
         app()
     except CsbrnnError as error:
-        _console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        _console(stderr=True).print(
+            f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()

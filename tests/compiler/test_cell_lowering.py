@@ -58,6 +58,7 @@ def test_a_bias_of_one_part_alone_is_zero_elsewhere():
         "h_next = c + h\nc_next = tanh(R @ (U @ h))",
         "h_next = R @ b\nc_next = U @ (b * d)",
         "h_next = b + 1\nc_next = b * d",
+        "a = h * b\nh_next = a * tanh(U @ (R @ h))\nc_next = tanh(a * (W @ x))",
     ],
 )
 def test_new_states_do_not_disturb_old_ones(equations):

@@ -90,6 +90,12 @@ def test_gates_used_elsewhere_are_left():
     assert fast_paths(Cell("leak", states, LSTM.parameters, equations)) == []
 
 
+def test_a_gru_that_keeps_another_state_is_left():
+    equations = GRU.equations.replace("z * h", "z * k") + "\n        k_next = h"
+    cell = Cell("crossed", {"h": "hidden", "k": "hidden"}, GRU.parameters, equations)
+    assert fast_paths(cell) == []
+
+
 def test_projected_gates_write_scratch():
     program = lower(single(np.random.default_rng(0), LSTM_PROJECTION))
     (gates,) = [i for i in program.passes[0].instructions if isinstance(i, LSTMGates)]

@@ -135,6 +135,10 @@ CASES = {
         PROGRAM,
         passes=(*PROGRAM.passes, Pass(False, (), (), (Copy(H, Slice("rnn.c_l0", 0, 4)),))),
     ),
+    "(Softmax): state 'rnn.h_l0' is also used by pass 0": replace(
+        PROGRAM,
+        passes=(*PROGRAM.passes, Pass(False, (), (), (Softmax(Slice("p", 0, 4), H),))),
+    ),
     # Slices.
     "no vector 'q'": changed(PROGRAM, Softmax, source=Slice("q", 0, 5)),
     "elements 1..5 exceed 'out', which has 5": changed(PROGRAM, Softmax, source=Slice("out", 1, 5)),

@@ -326,7 +326,7 @@ def matrix_of_terabytes(parts: Parts) -> None:
     parts.matrix["shape"] = [1 << 24, 1 << 24]
 
 
-@attack(r"weight_ih_l0 must be a Matrix of shape \(24, 5\); it is missing")
+@attack(r"layer 'lstm': lacks weight_ih_l0")
 def missing_parameter(parts: Parts) -> None:
     """A file that holds together, but lacks a matrix."""
     del parts.layers[1]["parameters"]["weight_ih_l0"]

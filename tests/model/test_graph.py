@@ -114,10 +114,18 @@ def test_recurrent_problems():
     assert problems(model) == [
         "layer 'r': has an unknown parameter 'weight_ih_l1'",
         "layer 'r': weight_ih_l0 must have shape (3, 2), not (3, 3)",
-        "layer 'r': weight_hh_l0 must be a Matrix of shape (3, 3); not ndarray",
+        "layer 'r': weight_hh_l0 must be a Matrix, not ndarray",
         "layer 'r': bias_ih_l0 must have shape (3,), not (1, 3)",
         "layer 'r': bias_hh_l0 must be finite; it holds NaN or infinity",
     ]
+
+
+def test_missing_matrices_are_named_and_counted():
+    stack = Stack(CELLS["lstm"], 2, 3, num_layers=5)
+    model = PackedModel((Recurrent("r", ("input",), stack, {}),), Features(2), "r")
+    (problem,) = problems(model)
+    assert problem.startswith("layer 'r': lacks weight_ih_l0, weight_hh_l0, weight_ih_l1, ")
+    assert problem.endswith(", weight_hh_l3 and 2 more")
 
 
 def test_vectors_may_be_left_out():

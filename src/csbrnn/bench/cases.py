@@ -22,6 +22,9 @@ __all__ = ["CASES", "DEFAULT_LAYOUT", "Case", "generate", "parse_layout"]
 DEFAULT_LAYOUT: Final = "block=16x64 row_group=16"
 """Stripes of 16 rows: what the engine's tiles are made for (PEERS.md, "groups of 16")."""
 
+FILL: Final = np.float32(1e-12)
+"""A weight that changes no result in fp32, but is not zero; its products are not subnormal."""
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -50,7 +53,12 @@ class Case:
     @cached_property
     def dense(self) -> PackedModel:
         """The same weights with every matrix stored dense, pruned zeros included."""
-        return replace(self.model, layers=tuple(_dense_layer(layer) for layer in self.model.layers))
+        return _mapped(self.model, lambda matrix: DenseMatrix(matrix.to_dense()))
+
+    @cached_property
+    def filled(self) -> PackedModel:
+        """The dense twin with `FILL` for every zero: csbrnn leaves zeros out wherever they are."""
+        return _mapped(self.model, lambda matrix: DenseMatrix(_filled(matrix.to_dense())))
 
     @cached_property
     def layout(self) -> str:
@@ -175,14 +183,23 @@ def _random_matrix(
     return CSBMatrix.from_dense(weight, block, row_group)
 
 
-def _dense_layer(layer: Layer) -> Layer:
-    dense: Callable[[Matrix], Matrix] = lambda matrix: DenseMatrix(matrix.to_dense())  # noqa: E731
-    if isinstance(layer, Recurrent):
-        parameters = {
-            name: dense(value) if isinstance(value, Matrix) else value
-            for name, value in layer.parameters.items()
-        }
-        return replace(layer, parameters=parameters)
-    if isinstance(layer, Linear | Embedding):
-        return replace(layer, weight=dense(layer.weight))
-    return layer
+def _filled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    weight[weight == 0] = FILL
+    return weight
+
+
+def _mapped(model: PackedModel, change: Callable[[Matrix], Matrix]) -> PackedModel:
+    """The model with every matrix changed."""
+
+    def mapped(layer: Layer) -> Layer:
+        if isinstance(layer, Recurrent):
+            parameters = {
+                name: change(value) if isinstance(value, Matrix) else value
+                for name, value in layer.parameters.items()
+            }
+            return replace(layer, parameters=parameters)
+        if isinstance(layer, Linear | Embedding):
+            return replace(layer, weight=change(layer.weight))
+        return layer
+
+    return replace(model, layers=tuple(mapped(layer) for layer in model.layers))

@@ -120,7 +120,7 @@ def require_package(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == name
-        why = "is not installed; pip install 'csbrnn[bench]'" if missing else f"fails: {error}"
+        why = "is not installed: pip install 'csbrnn[bench]'" if missing else f"fails: {error}"
         raise UnavailableError(f"{name} {why}") from None
 
 

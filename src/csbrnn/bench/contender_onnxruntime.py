@@ -173,7 +173,7 @@ class _Buffers:
 
 ONNXRUNTIME: Final = (
     OnnxRuntime("default"),
-    OnnxRuntime("dynamic quantization", "int8"),
+    OnnxRuntime("quantized", "int8"),
 )
 """Every configuration that is measured."""
 

@@ -135,7 +135,7 @@ PYTORCH: Final = (
     PyTorch("nn module, oneDNN off", "module", onednn=False),
     PyTorch("nn cell", "cell", onednn=False),
     PyTorch("fused product", "product", onednn=False),
-    PyTorch("nn module, dynamic quantization", "module", precision="int8"),
+    PyTorch("nn module, quantized", "module", precision="int8"),
 )
 """Every configuration that is measured."""
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from csbrnn.bench.result import BenchResult, Row
 
-__all__ = ["table"]
+__all__ = ["speedups", "table"]
 
 _OWN = "csbrnn"
 
@@ -17,8 +17,8 @@ _OWN = "csbrnn"
 def table(result: BenchResult) -> Table:
     """Makes a table to print with rich, fastest first, the skipped in the caption.
 
-    The last column compares like with like: the same case, threads, mode and caches. It says how
-    many times faster csbrnn's best variant of any precision is than this row.
+    The last column compares with csbrnn's best row of any precision in the same section: the same
+    case, threads, mode and caches.
     """
     shown = Table(
         title="Time a step at batch 1, measured (us)",
@@ -35,6 +35,33 @@ def table(result: BenchResult) -> Table:
             shown.add_row(*_cells(row, own), style="bold" if row.contender == _OWN else None)
         shown.add_section()
     return shown
+
+
+def speedups(result: BenchResult) -> list[str]:
+    """How csbrnn's best row compares with each peer's best, one line a case and thread count.
+
+    Hot steps only. Everyone may use fewer threads than given: some are slower with more, and who
+    has two cores would then use one.
+    """
+    lines = []
+    for case, threads in dict.fromkeys((row.case, row.threads) for row in result.rows):
+        best: dict[str, float] = {}
+        for row in result.rows:
+            if (row.case, row.mode, row.cold) == (case, "step", False) and row.threads <= threads:
+                who = f"{row.contender} {row.precision}"
+                best[who] = min(best.get(who, row.median_us), row.median_us)
+        ranked = sorted(best.items(), key=lambda item: item[1])
+        own = next((item for item in ranked if item[0].startswith(_OWN)), None)
+        if own is None:
+            continue
+        ratios = ", ".join(
+            f"{_ratio(us / own[1])} than {who}" for who, us in ranked if not who.startswith(_OWN)
+        )
+        lines.append(
+            f"{case} with at most {threads} thread{'s' if threads > 1 else ''}: {own[0]} takes "
+            f"{_duration(own[1])} us" + (f", {ratios}, each at its best." if ratios else ".")
+        )
+    return lines
 
 
 def _groups(rows: Iterable[Row]) -> list[list[Row]]:
@@ -80,6 +107,7 @@ def _caption(result: BenchResult) -> str:
         f"{environment.get('load_average')}; {settings.get('seconds')} s, seed "
         f"{settings.get('seed')}. Outputs checked against the reference before timing."
     ]
+    lines += speedups(result)
     reasons: dict[tuple[str, str], list[str]] = {}
     for entry in result.skipped:
         where = f"{entry.case} at {entry.threads}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from csbrnn.bench.environment import last_level_cache_nbytes
 from csbrnn.bench.result import Bandwidth
 from csbrnn.errors import MissingDependencyError
-from csbrnn.runtime.library import read_bandwidth
+from csbrnn.runtime import read_bandwidth
 
 __all__ = ["Roofline"]
 

@@ -57,7 +57,8 @@ def run_bench(
         cases: What to run.
         threads: Thread counts.
         contenders: Names from `CONTENDERS`, or contenders; everyone if left out.
-        seconds: Time for measuring, all in all; preparing and checking come on top.
+        seconds: Time for measuring, all in all, as long as that gives everyone a few turns;
+            preparing and checking come on top.
         seed: Of inputs and of the order of turns.
         progress: Told what is being done.
         modes: What to time, of `MODES`.
@@ -85,6 +86,7 @@ def run_bench(
         "warm_share": timing.WARM_SHARE,
         "pause_ms": timing.PAUSE_MS,
         "cold_calls": timing.COLD_CALLS,
+        "min_turns": timing.MIN_TURNS,
         "check_steps": CHECK_STEPS,
         "sequence_steps": SEQUENCE_STEPS,
         "tolerances": dict(TOLERANCES),

@@ -33,6 +33,12 @@ PAUSE_MS: Final = 1.0
 COLD_CALLS: Final = 3
 """Calls a turn with flushed caches: a flush takes milliseconds."""
 
+MIN_TURNS: Final = 3
+"""Turns that everyone has, be it over time: one disturbance must not decide."""
+
+MIN_CALLS: Final = 2
+"""Calls recorded a turn, however slow they are."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -91,8 +97,9 @@ def interleave(
     """Times all entries in turns of a few milliseconds, in a new random order each round.
 
     Whatever else the machine does then disturbs all of them alike, unless it recurs with the
-    rounds. Collecting garbage is put off meanwhile. Stops after the round in which the time is up:
-    at least one, so that every entry has a result.
+    rounds. All get the same time: those whose calls take longer than a turn sit rounds out. The
+    collection of garbage is put off meanwhile. Stops after the round in which the time is up and
+    everyone has had `MIN_TURNS`.
 
     Args:
         entries: What to time; durations are added to theirs.
@@ -103,30 +110,43 @@ def interleave(
     Returns:
         The number of rounds.
     """
-    order, rng = list(entries), random.Random(seed)
+    order, rng = list(range(len(entries))), random.Random(seed)
     flush = CacheFlush() if any(entry.cold for entry in entries) else None
-    start = time.perf_counter()
-    rounds = 0
+    clock = time.perf_counter
+    start, rounds, used = clock(), 0, [0.0] * len(entries)
     with _no_garbage_collection(), flush or nullcontext():
         while order:
             rng.shuffle(order)
-            for entry in order:
+            fair = sum(used) / len(used) + SLICE_MS / 1e3
+            for k in order:
+                if rounds >= MIN_TURNS and used[k] > fair:
+                    continue
                 time.sleep(PAUSE_MS / 1e3)
-                entry.before()
-                with entry.active():
-                    _cold_turn(entry, flush) if entry.cold and flush else _hot_turn(entry)
+                began = clock()
+                _turn(entries[k], flush)
+                used[k] += clock() - began
             rounds += 1
-            share = (time.perf_counter() - start) / max(seconds, 1e-9)
+            share = (clock() - start) / max(seconds, 1e-9)
             progress(min(share, 1.0))
-            if share >= 1:
+            if share >= 1 and rounds >= MIN_TURNS:
                 break
     return rounds
+
+
+def _turn(entry: Timed, flush: CacheFlush | None) -> None:
+    entry.before()
+    with entry.active():
+        if entry.cold and flush is not None:
+            _cold_turn(entry, flush)
+        else:
+            _hot_turn(entry)
 
 
 def _hot_turn(entry: Timed) -> None:
     call, clock, durations = entry.call, time.perf_counter_ns, entry.durations_ns
     now = clock()
     warm, end = now + int(WARM_SHARE * SLICE_MS * 1e6), now + int(SLICE_MS * 1e6)
+    enough = len(durations) + MIN_CALLS
     while True:
         call()
         if clock() >= warm:
@@ -136,7 +156,7 @@ def _hot_turn(entry: Timed) -> None:
         call()
         now = clock()
         durations.append(now - before)
-        if now >= end:
+        if now >= end and len(durations) >= enough:
             break
 
 

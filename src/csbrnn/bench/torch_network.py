@@ -71,9 +71,7 @@ class CellStepper:
     def __init__(self, layer: Recurrent) -> None:
         stack = layer.stack
         if stack.cell not in _CELL_MODULES:
-            raise UnavailableError(
-                f"torch.nn has no single-step module for cell {stack.cell.name!r}"
-            )
+            raise UnavailableError(f"torch.nn has no one-step module for cell {stack.cell.name!r}")
         self._single = len(stack.cell.states) == 1
         self._hidden_size = stack.hidden_size
         self._cells: list[nn.Module] = []
@@ -110,9 +108,7 @@ class ProductStepper:
     def __init__(self, layer: Recurrent) -> None:
         stack = layer.stack
         if stack.cell != cells.LSTM:
-            raise UnavailableError(
-                f"the fused product is written for lstm, not {stack.cell.name!r}"
-            )
+            raise UnavailableError(f"written out for cell 'lstm' only, not {stack.cell.name!r}")
         tensors, self._hidden_size = _tensors(layer), stack.hidden_size
         self._layers: list[tuple[Tensor, Tensor]] = []
         for direction in stack.directions():

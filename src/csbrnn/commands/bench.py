@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.bench import CASES, DEFAULT_LAYOUT, Case, run_bench
+from csbrnn.bench import CASES, MODES, Case, run_bench
 from csbrnn.bench import generate as generate_case
 from csbrnn.commands.progress import progress_bar
 from csbrnn.model import load
@@ -21,7 +21,7 @@ __all__ = ["bench_model"]
 def bench_model(
     name: str,
     *,
-    layout: str = DEFAULT_LAYOUT,
+    layout: str,
     threads: Sequence[int],
     seconds: float,
     cold: bool,
@@ -43,7 +43,11 @@ def bench_model(
         case = Case(Path(name).name, load(Path(name)))
     with progress_bar(console, f"racing {case.name}", 1.0) as report:
         result = run_bench(
-            [case], threads=tuple(threads), seconds=seconds, cold=cold, progress=report
+            [case],
+            threads=threads,
+            seconds=seconds,
+            modes=MODES if cold else ("step",),
+            progress=lambda text, share: report(share, text),
         )
     console.print(result.table())
     return result.to_dict()

@@ -118,12 +118,10 @@ def run_demo(
             [Case("demo", models["pruned"])],
             threads=(1, 2),
             seconds=settings.bench_seconds,
-            progress=report,
+            modes=("step",),
+            progress=lambda text, share: report(share, text),
         )
-    result["latency_us"] = {
-        f"{row.contender} {row.variant} {row.precision}, {row.threads} thread(s)": row.median_us
-        for row in race.rows
-    }
+    result["latency_us"] = _latency(race)
     result["bench"] = race.to_dict()
     _show(result, models, race, console)
     result["seconds"] = time.monotonic() - began
@@ -210,6 +208,18 @@ def _measure(model: PackedModel, module: CharLM, corpus: TextCorpus) -> dict[str
         "compression": model.compression,
         "max_abs_error": float(np.abs(logits - expected[:, 0].numpy()).max()),
     }
+
+
+def _latency(race: BenchResult) -> dict[str, float]:
+    """Contender -> median us a step in fp32 on one thread, each in its fastest variant."""
+    latency: dict[str, float] = {}
+    for row in race.rows:
+        if (row.precision, row.threads) != ("fp32", 1):
+            continue
+        ours_dense = row.contender == "csbrnn" and row.layout == "dense"
+        name = "csbrnn, same weights stored dense" if ours_dense else row.contender
+        latency[name] = min(row.median_us, latency.get(name, row.median_us))
+    return latency
 
 
 def _show(

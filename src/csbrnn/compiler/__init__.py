@@ -3,7 +3,8 @@
 In the order in which data passes: `schedule` cuts the model into units and passes, `sums` gathers
 a cell's matrix products, `cell_lowering` writes one cell's step and `lower` the whole program with
 `builder`; `copies` and `fuse` improve it (`access` tells what instructions touch), and `verify`
-checks it. `program` is the instruction set, `interpreter` its definition, `text` its print.
+with `declarations` checks it. `program` is the instruction set, `interpreter` its definition,
+`text` its print.
 """
 
 from csbrnn.compiler.interpreter import run_program

@@ -29,7 +29,8 @@ class ProgramBuilder:
         self._constants: dict[str, Float32] = {}
         self._matrices: dict[str, Matrix] = {}
         self._tables: dict[str, Float32] = {}
-        self._table_sources: dict[str, Matrix] = {}
+        self._matrix_names: dict[Matrix, str] = {}  # matrices are equal only if they are the same
+        self._table_names: dict[Matrix, str] = {}
         self._states: dict[str, tuple[str, ...]] = {}
 
     def vector(self, name: str, length: int, kind: VectorKind) -> Slice:
@@ -48,21 +49,17 @@ class ProgramBuilder:
 
     def matrix(self, name: str, matrix: Matrix) -> str:
         """Adds a weight matrix, unless it is there already, and returns its name."""
-        for known, existing in self._matrices.items():
-            if existing is matrix:
-                return known
-        name = _unused(name, self._matrices)
-        self._matrices[name] = matrix
-        return name
+        if matrix not in self._matrix_names:
+            self._matrix_names[matrix] = _unused(name, self._matrices)
+            self._matrices[self._matrix_names[matrix]] = matrix
+        return self._matrix_names[matrix]
 
     def table(self, name: str, matrix: Matrix) -> str:
         """Adds an embedding table, unless it is there already, and returns its name."""
-        for known, existing in self._table_sources.items():
-            if existing is matrix:
-                return known
-        name = _unused(name, self._tables)
-        self._tables[name], self._table_sources[name] = matrix.to_dense(), matrix
-        return name
+        if matrix not in self._table_names:
+            self._table_names[matrix] = _unused(name, self._tables)
+            self._tables[self._table_names[matrix]] = matrix.to_dense()
+        return self._table_names[matrix]
 
     def stream(self, stream: Stream) -> str:
         """Adds a stream and returns its name."""

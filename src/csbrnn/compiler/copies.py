@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from csbrnn.compiler.access import overlap, reads, rename_pass, writes
-from csbrnn.compiler.program import Copy, Elementwise, Instruction, Pass, Program, Slice
+from csbrnn.compiler.access import reads, rename_pass, writes
+from csbrnn.compiler.program import Copy, Elementwise, Pass, Program, Slice
 
 __all__ = ["remove_copies"]
 
@@ -17,47 +17,66 @@ def remove_copies(program: Program) -> Program:
     vectors, and nothing looks at the old state once the scratch vector is first written, nor
     changes either after the copy. Scratch vectors that nothing uses are dropped.
     """
-    passes = [_without_copies(program, part) for part in program.passes]
+    passes = [_CopyRemoval(program, part).run() for part in program.passes]
     used = {s.vector for part in passes for s in _slices(program, part)}
-    used |= {vector for part in passes for _, _, vector in part.reads}
     vectors = {n: v for n, v in program.vectors.items() if v.kind != "scratch" or n in used}
     return replace(program, vectors=vectors, passes=tuple(passes))
 
 
-def _without_copies(program: Program, part: Pass) -> Pass:
-    index = 0
-    while index < len(part.instructions):
-        copy = part.instructions[index]
-        if isinstance(copy, Copy) and _removable(program, part.instructions, index, copy):
-            kept = part.instructions[:index] + part.instructions[index + 1 :]
-            names = {copy.source.vector: copy.destination.vector}
-            part = rename_pass(replace(part, instructions=kept), names)
-        else:
-            index += 1
-    return part
+@dataclass(frozen=True)
+class _Access:
+    """An instruction that touches a vector."""
+
+    index: int
+    reads: bool
+    writes: bool
 
 
-def _removable(program: Program, code: tuple[Instruction, ...], index: int, copy: Copy) -> bool:
-    state, scratch = copy.destination, copy.source
-    for whole, kind in ((state, "state"), (scratch, "scratch")):
-        vector = program.vectors[whole.vector]
-        if vector.kind != kind or whole != Slice(vector.name, 0, vector.length):
+class _CopyRemoval:
+    """Goes through one pass; its work grows with the pass, not with its square."""
+
+    def __init__(self, program: Program, part: Pass) -> None:
+        self._program, self._part = program, part
+        self._accesses: dict[str, list[_Access]] = {}
+        for index, instruction in enumerate(part.instructions):
+            read = {s.vector for s in reads(instruction, program.vectors)}
+            written = {s.vector for s in writes(instruction, program.vectors)}
+            for name in read | written:
+                access = _Access(index, name in read, name in written)
+                self._accesses.setdefault(name, []).append(access)
+
+    def run(self) -> Pass:
+        names: dict[str, str] = {}  # scratch vector -> the state that it becomes
+        removed: set[int] = set()
+        for index, copy in enumerate(self._part.instructions):
+            if not isinstance(copy, Copy) or not self._removable(index, copy):
+                continue
+            state, scratch = copy.destination.vector, copy.source.vector
+            names[scratch] = state
+            removed.add(index)
+            both = self._accesses.pop(scratch) + self._accesses[state]
+            self._accesses[state] = [access for access in both if access.index != index]
+        kept = tuple(i for k, i in enumerate(self._part.instructions) if k not in removed)
+        return rename_pass(replace(self._part, instructions=kept), names)
+
+    def _removable(self, index: int, copy: Copy) -> bool:
+        for whole, kind in ((copy.destination, "state"), (copy.source, "scratch")):
+            vector = self._program.vectors[whole.vector]
+            if vector.kind != kind or whole != Slice(vector.name, 0, vector.length):
+                return False
+        if copy.source.vector not in self._accesses:  # it has become another state
             return False
-    vectors = program.vectors
-    first = next(
-        k for k, i in enumerate(code) if any(overlap(w, scratch) for w in writes(i, vectors))
-    )
-    # An element-wise instruction reads each element before it writes it, so it may work in place.
-    in_place = isinstance(code[first], Elementwise)
-    for k in range(first, len(code)):
-        if k == index:
-            continue
-        writes_state = any(overlap(w, state) for w in writes(code[k], vectors))
-        reads_old = k < index and any(overlap(r, state) for r in reads(code[k], vectors))
-        changes = k > index and any(overlap(w, scratch) for w in writes(code[k], vectors))
-        if writes_state or changes or (reads_old and not (k == first and in_place)):
+        of_scratch = self._accesses[copy.source.vector]
+        first = min(a.index for a in of_scratch if a.writes)
+        # An element-wise instruction reads each element before it writes it: it may work in place.
+        in_place = first if isinstance(self._part.instructions[first], Elementwise) else None
+        if any(a.writes and a.index > index for a in of_scratch):
             return False
-    return True
+        return not any(
+            a.writes or (a.index < index and a.index != in_place)
+            for a in self._accesses[copy.destination.vector]
+            if a.index >= first and a.index != index
+        )
 
 
 def _slices(program: Program, part: Pass) -> list[Slice]:

@@ -107,22 +107,20 @@ class _ModelLowering:
         else:
             self._builder.stream(Stream(INPUT, signal.size))
         self._builder.stream(Stream("output", self._model.output_size))
+        last_use: dict[str, int] = {}
+        for user in self._plan.units.values():
+            for name in chain.from_iterable(user.sources):
+                here = self._plan.passes.get(user.name, 0)
+                last_use[name] = max(here, last_use.get(name, 0))
         levels: dict[str, list[str]] = {}
-        for name in self._plan.passes:
-            if self._read_later(name):
+        for name, here in self._plan.passes.items():
+            if last_use.get(name, 0) > here:
                 levels.setdefault(self._plan.units[name].level, []).append(name)
         for level, names in levels.items():
             offsets = [0, *accumulate(map(self._length, names))]
             stream = self._builder.stream(Stream(level, offsets[-1]))
             for name, offset in zip(names, offsets, strict=False):
                 self._streamed[name] = (stream, offset)
-
-    def _read_later(self, name: str) -> bool:
-        return any(
-            self._plan.passes.get(user.name, -1) > self._plan.passes[name]
-            for user in self._plan.units.values()
-            if name in chain.from_iterable(user.sources)
-        )
 
     def _add_states(self) -> None:
         for layer in self._model.layers:

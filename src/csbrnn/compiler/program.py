@@ -82,7 +82,8 @@ class MatVec:
 
     ``destination`` is a whole vector, so a target may pad it. With ``accumulate`` it is added to
     (and ``bias`` is None), else overwritten, starting from ``bias`` (a constant vector) or zero.
-    Consecutive instructions with one destination form one sum, which a target may fuse.
+    Consecutive instructions with one destination form one sum, which a target may fuse. The source
+    is never in the destination's vector.
     """
 
     destination: str
@@ -113,7 +114,8 @@ class MicroOp:
 class Elementwise:
     """Runs ``operations`` for each of ``length`` elements; element k of each slice belongs to k.
 
-    All loads see the values from before the instruction.
+    All loads see the values from before the instruction. A store that overlaps a load is to the
+    same slice, and stores don't overlap: a target may go through the elements in any order.
     """
 
     length: int
@@ -187,6 +189,9 @@ class Stream:
 @dataclass(frozen=True)
 class Pass:
     """Instructions run once a time step.
+
+    What is read from a stream was written by earlier passes. A pass may write other elements of a
+    stream that it reads.
 
     Attributes:
         reverse: Whether time runs backward.

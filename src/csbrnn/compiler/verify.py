@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from csbrnn.cells import BINARY, UNARY
 from csbrnn.compiler.access import overlap, reads, writes
+from csbrnn.compiler.declarations import declaration_problems
 from csbrnn.compiler.program import (
     Copy,
     Elementwise,
@@ -40,7 +41,7 @@ def verify_program(program: Program) -> None:
 
 def program_problems(program: Program) -> list[str]:
     """Everything that is wrong with a program, each line naming its place."""
-    found = _declarations(program)
+    found = declaration_problems(program)
     if not program.passes:
         found.append("a program must have at least one pass")
     if found:  # the checks below look names up
@@ -55,57 +56,6 @@ def program_problems(program: Program) -> list[str]:
         for name, done in written.items()
         if not done.all()
     ]
-    return found
-
-
-def _declarations(program: Program) -> list[str]:
-    found: list[str] = []
-    for key, vector in program.vectors.items():
-        if key != vector.name or vector.length < 1:
-            found.append(f"vector {key!r}: must have its own name and a length, got {vector}")
-        if vector.kind not in ("input", "state", "scratch", "constant"):
-            found.append(f"vector {key!r}: unknown kind {vector.kind!r}")
-    constants = {v.name: v.length for v in program.vectors.values() if v.kind == "constant"}
-    for name in sorted(constants.keys() ^ program.constants.keys()):
-        found.append(f"constant {name!r}: must be both a vector and have values")
-    for name, values in program.constants.items():
-        if name in constants and (str(values.dtype), values.shape) != (
-            "float32",
-            (constants[name],),
-        ):
-            found.append(
-                f"constant {name!r}: must be float32 of shape ({constants[name]},), "
-                f"got {values.dtype} of shape {values.shape}"
-            )
-    for name, table in program.tables.items():
-        if table.dtype != np.float32 or table.ndim != 2:
-            found.append(f"table {name!r}: must be a float32 matrix, got {table.dtype}")
-    return found + _stream_declarations(program) + _state_declarations(program)
-
-
-def _stream_declarations(program: Program) -> list[str]:
-    found = [
-        f"there must be a stream {n!r}" for n in ("input", "output") if n not in program.streams
-    ]
-    for key, stream in program.streams.items():
-        tokens = stream.dtype == "int32"
-        if key != stream.name or stream.width < 1 or stream.dtype not in ("float32", "int32"):
-            found.append(f"stream {key!r}: must have its own name, a width and a dtype: {stream}")
-        elif tokens and (key != "input" or stream.width != 1 or stream.bound < 1):
-            found.append(f"stream {key!r}: only the input has tokens, of width 1 with a bound")
-    return found
-
-
-def _state_declarations(program: Program) -> list[str]:
-    found: list[str] = []
-    listed = [v for vectors in program.states.values() for v in vectors]
-    states = [v.name for v in program.vectors.values() if v.kind == "state"]
-    if sorted(listed) != sorted(states):
-        found.append(f"states must list each state vector once: {listed} are not {states}")
-    for name, vectors in program.states.items():
-        lengths = {program.vectors[v].length for v in vectors if v in program.vectors}
-        if len(lengths) != 1:
-            found.append(f"state {name!r}: vectors must have one length, got {sorted(lengths)}")
     return found
 
 
@@ -128,10 +78,7 @@ class _PassChecker:
         self._program, self._number, self._part = program, number, part
         self._written, self._state_owner = written, state_owner
         self._vectors = program.vectors
-        self._defined = {
-            name: np.full(v.length, v.kind in ("state", "constant"))
-            for name, v in self._vectors.items()
-        }
+        self._masks: dict[str, npt.NDArray[np.bool_]] = {}
         self._tokens: dict[str, int] = {}  # vector of a token -> bound
         self._last_writer: dict[str, Instruction] = {}
         self._found: list[str] = []
@@ -153,6 +100,13 @@ class _PassChecker:
             self._found.append(f"{self._place}: {message}")
         return holds
 
+    def _defined(self, name: str) -> npt.NDArray[np.bool_]:
+        """Which elements of a vector have a value by now."""
+        if name not in self._masks:
+            vector = self._vectors[name]
+            self._masks[name] = np.full(vector.length, vector.kind in ("state", "constant"))
+        return self._masks[name]
+
     # Streams.
 
     def _read(self, stream: str, offset: int, name: str) -> None:
@@ -163,7 +117,7 @@ class _PassChecker:
             return
         vector, width = self._vectors[name], self._program.streams[stream].width
         self._need(vector.kind == "input", f"{name!r} must be an input, is {vector.kind}")
-        self._need(not self._defined[name].any(), f"{name!r} is filled twice")
+        self._need(not self._defined(name).any(), f"{name!r} is filled twice")
         if self._need(
             offset >= 0 and offset + vector.length <= width,
             f"elements {offset}..{offset + vector.length - 1} exceed the width {width}",
@@ -172,7 +126,7 @@ class _PassChecker:
             self._need(bool(ready), "not written by an earlier pass")
         if self._program.streams[stream].dtype == "int32":
             self._tokens[name] = self._program.streams[stream].bound
-        self._defined[name][:] = True
+        self._defined(name)[:] = True
 
     def _write(self, source: Slice, stream: str, offset: int) -> None:
         self._place = f"pass {self._number}, write to {stream!r}"
@@ -225,7 +179,7 @@ class _PassChecker:
 
     def _readable(self, part: Slice, *, token: bool = False) -> None:
         name, kind = part.vector, self._vectors[part.vector].kind
-        defined = self._defined[name][part.start : part.start + part.length]
+        defined = self._defined(name)[part.start : part.start + part.length]
         self._need(bool(defined.all()), f"{name!r} is read before it is defined")
         expected = "a token" if token else "numbers"
         self._need((name in self._tokens) == token, f"{name!r} must hold {expected}")
@@ -235,7 +189,7 @@ class _PassChecker:
     def _writable(self, part: Slice) -> None:
         kind = self._vectors[part.vector].kind
         self._need(kind in ("state", "scratch"), f"{part.vector!r} is {kind} and can't be written")
-        self._defined[part.vector][part.start : part.start + part.length] = True
+        self._defined(part.vector)[part.start : part.start + part.length] = True
         if kind == "state":
             self._own(part.vector)
 

@@ -29,9 +29,10 @@ def default_candidates(shape: tuple[int, int]) -> tuple[Candidate, ...]:
     Stripes of 4, 8 and 16 rows; square blocks with free rows; single rows, which bank-balanced and
     unstructured matrices need. Indices are local to a block, so 64 columns (6 bits) serve wider
     stripes as well. Blocks too small for the largest matrices are left out.
+    Large row groups come first and so win ties: they fill SIMD lanes.
     """
     stripes = [Candidate((g, 64), g) for g in (16, 8, 4, 1)]
-    squares = [Candidate((n, n), g) for n in (16, 32, 64) for g in (1, 4)]
+    squares = [Candidate((n, n), g) for n in (16, 32, 64) for g in (16, 4, 1)]
     return tuple(
         candidate
         for candidate in stripes + squares

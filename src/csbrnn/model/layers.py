@@ -179,6 +179,10 @@ class Recurrent(Layer):
         found += [
             f"has an unknown parameter {name!a}" for name in sorted(self.parameters.keys() - shapes)
         ]
+        missing = [n for n, s in shapes.items() if len(s) == 2 and n not in self.parameters]
+        if missing:
+            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            found.append(f"lacks {', '.join(missing[:8])}{more}")
         for name, shape in shapes.items():
             value = self.parameters.get(name)
             if isinstance(value, Matrix):
@@ -186,9 +190,8 @@ class Recurrent(Layer):
                     found.append(f"{name} must have shape {shape}, not {value.shape}")
             elif value is not None and len(shape) == 1:
                 found += _vector_problems(name, value, shape)
-            elif len(shape) == 2:
-                got = "it is missing" if value is None else f"not {type(value).__name__}"
-                found.append(f"{name} must be a Matrix of shape {shape}; {got}")
+            elif value is not None:
+                found.append(f"{name} must be a Matrix, not {type(value).__name__}")
         return found
 
     @property

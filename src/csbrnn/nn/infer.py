@@ -97,7 +97,11 @@ class _Reader:
             if any(_RECURRENT.fullmatch(name) for name in shapes):
                 return self._recurrent(path, shapes)
             if self._size is None and set(shapes) == {"weight"} and len(shapes["weight"]) == 2:
-                self._size = shapes["weight"][1]
+                rows, self._size = shapes["weight"]
+                if rows == self._size:
+                    self.reasons.append(
+                        f"{path}: a {rows}x{rows} weight may be an embedding or a linear layer"
+                    )
                 return nn.Embedding(*shapes["weight"])
             if self._is_linear(shapes):
                 rows, columns = shapes["weight"]

@@ -29,7 +29,7 @@ def axis_of(low: Lowering, node: fx.Node, x: Stream, dim: Any, *, new: bool = Fa
     rank = len(x.axes) + new
     if isinstance(dim, int) and -rank <= dim < rank:
         return dim % rank
-    low.refuse(node, f"has no axis {dim} in {x.layout}", impossible=isinstance(dim, int))
+    low.refuse(node, f"has no axis {dim} in {x.layout}", misread=2 if isinstance(dim, int) else 0)
     return None
 
 
@@ -40,7 +40,7 @@ def get_item(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
         try:
             return value[index]
         except (IndexError, KeyError, TypeError):
-            return low.refuse(node, f"has no element {index!r:.40}", impossible=True)
+            return low.refuse(node, f"has no element {index!r:.40}", misread=2)
     if isinstance(value, GivenStates) and isinstance(index, int | str):
         return GivenStates((*value.path, index))
     if value in (OPAQUE, ZEROS):
@@ -70,7 +70,7 @@ def _index(low: Lowering, node: fx.Node, x: Stream, index: tuple[Any, ...]) -> A
         if step is None:
             axes.append("1")
         elif not remaining:
-            return low.refuse(node, f"has too many indices for {x.layout}", impossible=True)
+            return low.refuse(node, f"has too many indices for {x.layout}", misread=2)
         elif isinstance(step, slice) and step == slice(None):
             axes.append(remaining.pop(0))
         elif (axis := remaining.pop(0)) != "1" or step not in (0, -1):
@@ -101,7 +101,7 @@ def _permute(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
     if None in found:
         return UNKNOWN
     if sorted(axis for axis in found if axis is not None) != list(range(len(x.axes))):
-        return low.refuse(node, f"{order} does not order {x.layout}", impossible=True)
+        return low.refuse(node, f"{order} does not order {x.layout}", misread=2)
     return x.moved(tuple(x.axes[axis] for axis in found if axis is not None))
 
 

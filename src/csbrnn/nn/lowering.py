@@ -76,7 +76,8 @@ class Lowering:
     Attributes:
         drafts: The layers, in order.
         reasons: What can't be carried.
-        impossible: Whether torch itself would refuse an input with these axes.
+        misread: How far the axes are from what the module was written for: 0 may be right, 1 takes
+            time for batch, 2 is refused by torch itself.
         output: Name of the output's layer.
     """
 
@@ -84,7 +85,7 @@ class Lowering:
         self.trace, self.axes, self.input_size = trace, axes, input_size
         self.drafts: list[Draft] = []
         self.reasons: list[str] = []
-        self.impossible = False
+        self.misread = 0
         self.output = packed.INPUT
         self._values: dict[fx.Node, Any] = {}
         self._names: set[str] = {packed.INPUT}
@@ -116,9 +117,9 @@ class Lowering:
             if node in needed and node.op != "placeholder":
                 self._values[node] = self._evaluate(node)
 
-    def refuse(self, node: fx.Node, why: str, *, impossible: bool = False) -> Sentinel:
-        """Notes a reason; ``impossible`` when torch would refuse as well."""
-        self.impossible |= impossible
+    def refuse(self, node: fx.Node, why: str, *, misread: int = 0) -> Sentinel:
+        """Notes a reason; ``misread`` where it speaks against this reading of the axes."""
+        self.misread = max(self.misread, misread)
         reason = why if node.op == "output" else f"{self.trace.place(node)}: {why}"
         if reason not in self.reasons:
             self.reasons.append(reason)
@@ -136,11 +137,11 @@ class Lowering:
             }.get(type(value), "something else")
             self.refuse(node, f"needs the output of a layer at each step, not {what}")
         elif value.source == packed.INPUT and self.tokens:
-            self.refuse(node, "reads tokens, which only an embedding can", impossible=True)
+            self.refuse(node, "reads tokens, which only an embedding can", misread=2)
         elif not value.axes or value.axes[-1] != "F":
             self.refuse(node, f"acts along the last axis of {value.layout}, not along the features")
         elif size is not None and not self._settle(value, size):
-            self.refuse(node, f"reads {size} features, but gets {value.size}", impossible=True)
+            self.refuse(node, f"reads {size} features, but gets {value.size}", misread=2)
         else:
             return value
         return None
@@ -181,7 +182,7 @@ class Lowering:
         if not isinstance(x, Stream) or x.source != packed.INPUT:
             return self.refuse(node, "must read the model's input, as tokens")
         if not self.tokens:
-            return self.refuse(node, "reads tokens, not features", impossible=True)
+            return self.refuse(node, "reads tokens, not features", misread=2)
         if not self._settle(x, weight.shape[0]):
             return self.refuse(node, f"has {weight.shape[0]} rows for {x.size} tokens")
         if not usable:
@@ -306,7 +307,7 @@ class Lowering:
             self.refuse(
                 node,
                 f"takes {expected}, but gets {stream.layout}",
-                impossible=len(leading) > most or (most == 2 and not leading),
+                misread=2 if len(leading) > most or (most == 2 and not leading) else 1,
             )
         elif isinstance(module, SEQUENCE_MODULES) and self._backward_step(module):
             fits = False

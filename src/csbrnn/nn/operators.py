@@ -151,7 +151,10 @@ def _combine(function: str, neutral: int) -> Handler:
         if streams[0].axes != streams[1].axes:
             layouts = " and ".join(stream.layout for stream in streams)
             return low.refuse(node, f"needs operands of one layout, not {layouts}")
-        size = next((s.size for s in streams if s.size is not None), None)
+        sizes = {stream.size for stream in streams if stream.size is not None}
+        if len(sizes) > 1:
+            return low.refuse(node, f"needs operands of one size, not {sorted(sizes)} features")
+        size = next(iter(sizes), None)
         if any(low.features(node, stream, size) is None for stream in streams):
             return UNKNOWN
         return _emit_combine(low, node, streams, function, size)

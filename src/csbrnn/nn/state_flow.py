@@ -87,7 +87,7 @@ class StateFlow:
                     "forward must return the output of each step, or that and the states; "
                     f"it also returns {_kind(extra)}"
                 )
-        if reasons:
+        if reasons or UNKNOWN in extras:
             return reasons
         given = [self._given[path] for path in sorted(self._given, key=_order)]
         if self.stepwise:

@@ -35,9 +35,6 @@ class Pattern(abc.ABC):
     name: ClassVar[str]
     """The pattern's key in ``PATTERNS`` and in its dictionary and text forms."""
 
-    is_mask: ClassVar[bool]
-    """Whether a projection only sets weights to zero and leaves the others as they are."""
-
     @abc.abstractmethod
     def unit(self, shape: Sequence[int]) -> int:
         """The granularity of the density, in weights.
@@ -161,9 +158,7 @@ class Pattern(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class MaskPattern(Pattern):
-    """A pattern that only chooses which weights survive."""
-
-    is_mask: ClassVar[bool] = True
+    """A pattern that only chooses which weights survive, and leaves those as they are."""
 
     @abc.abstractmethod
     def _masks(self, energies: list[Tensor], density: float) -> list[Tensor]:

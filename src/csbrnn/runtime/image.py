@@ -193,7 +193,9 @@ class _ImageBuilder:
             first_section = len(sections)
             for term, shares in zip(terms, tiled, strict=True):
                 sections += [self._section(term, section) for section in shares[share]]
-            spans.append((start, stop - start, first_section, len(sections) - first_section))
+            # Shares begin at multiples of 16; an empty one, behind the last row, at 0.
+            place = start if stop > start else 0
+            spans.append((place, stop - start, first_section, len(sections) - first_section))
         return record
 
     def _row_loads(self, term: MatVec) -> NDArray[np.float64]:

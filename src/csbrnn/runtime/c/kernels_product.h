@@ -9,9 +9,9 @@
 #define CSBRNN_KERNELS_PRODUCT_H
 
 #define PIECES (CSBRNN_STRIP / VL) /* vectors a tile */
-/* Tiles in flight: independent sums, to hide the latency of a fused multiply-add (4 cycles, two a
- * cycle: 8 chains). Narrow vectors have chains enough in one tile. */
-#define UNROLL (PIECES >= 4 ? 1 : 4 / PIECES)
+/* Sums in flight, to hide the latency of a fused multiply-add (4 cycles, two a cycle: 8 chains).
+ * Narrow vectors have chains enough in one tile. */
+#define CHAINS (VL == 16 ? 4 : VL == 8 ? 2 : 1)
 /* Dense strips computed together, so that an operand is broadcast once for all of them; bounded by
  * the registers (4 x 1 zmm of 32, 2 x 2 ymm of 16, 1 x 4 xmm of 16), with two columns in flight. */
 #define DENSE_STRIPS (VL == 16 ? 4 : VL == 8 ? 2 : 1)
@@ -24,16 +24,15 @@ static inline tile tile_zero(void) {
     return t;
 }
 
-static inline vf spread(unsigned group, const float *x, const uint16_t *columns, unsigned piece) {
-    return group == 16  ? v_spread16(x, columns, piece)
-           : group == 8 ? v_spread8(x, columns, piece)
-                        : v_spread4(x, columns, piece);
-}
-
+/* sum + a tile of `group` rows times its operand; `c` packs its columns' numbers. */
 static inline tile tile_fma(tile sum, const float *values, unsigned group, const float *x,
-                            const uint16_t *columns) {
-    for (unsigned p = 0; p < PIECES; p++)
-        sum.piece[p] = v_fma(v_load(values + p * VL), spread(group, x, columns, p), sum.piece[p]);
+                            uint64_t c) {
+    for (unsigned p = 0; p < PIECES; p++) {
+        vf operand = group == 16  ? v_set1(x[c & 0xffff])
+                     : group == 8 ? v_spread8(x, (uint32_t)c, p)
+                                  : v_spread4(x, c, p);
+        sum.piece[p] = v_fma(v_load(values + p * VL), operand, sum.piece[p]);
+    }
     return sum;
 }
 
@@ -42,21 +41,49 @@ static inline tile tile_add(tile a, tile b) {
     return a;
 }
 
-/* Sum of `tiles` tiles times their operands. */
+/* Four column numbers at once: loads, not arithmetic, are what tiles compete for. */
+static inline uint64_t four_columns(const uint16_t *columns) {
+    uint64_t four;
+    memcpy(&four, columns, sizeof four);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "images are little-endian, and executed in place"
+#endif
+    return four;
+}
+
+/* The columns of tile `t`, of `wide` columns, lowest first; all 64 bits of its group of four tiles
+ * are loaded, and compilers load them once. */
+static inline uint64_t tile_columns(const uint16_t *columns, unsigned t, unsigned wide) {
+    return four_columns(columns + (t * wide & ~3u)) >> 16 * (t * wide & 3u);
+}
+
+/* Sum of `tiles` tiles times their operands. The sums are four variables and not an array, which
+ * gcc would keep in memory: twice the time. */
 static inline tile tiles_sum(unsigned group, size_t tiles, const float *values, const float *x,
                              const uint16_t *columns) {
     const unsigned wide = CSBRNN_STRIP / group;
-    tile sum[UNROLL];
-    for (unsigned u = 0; u < UNROLL; u++) sum[u] = tile_zero();
+    tile a = tile_zero(), b = a, c = a, d = a;
     size_t t = 0;
-    for (; t + UNROLL <= tiles; t += UNROLL)
-        for (unsigned u = 0; u < UNROLL; u++)
-            sum[u] = tile_fma(sum[u], values + (t + u) * CSBRNN_STRIP, group, x,
-                              columns + (t + u) * wide);
-    for (; t < tiles; t++)
-        sum[0] = tile_fma(sum[0], values + t * CSBRNN_STRIP, group, x, columns + t * wide);
-    for (unsigned u = 1; u < UNROLL; u++) sum[0] = tile_add(sum[0], sum[u]);
-    return sum[0];
+#define ADD(sum, u) \
+    sum = tile_fma(sum, values + (u) * CSBRNN_STRIP, group, x, tile_columns(columns, u, wide))
+    for (; t + 4 <= tiles; t += 4, values += 4 * CSBRNN_STRIP, columns += 4 * wide) {
+        if (CHAINS == 4) {
+            ADD(a, 0); ADD(b, 1); ADD(c, 2); ADD(d, 3);
+        } else if (CHAINS == 2) {
+            ADD(a, 0); ADD(b, 1); ADD(a, 2); ADD(b, 3);
+        } else {
+            ADD(a, 0); ADD(a, 1); ADD(a, 2); ADD(a, 3);
+        }
+    }
+#undef ADD
+    for (; t < tiles; t++, values += CSBRNN_STRIP, columns += wide) {
+        uint64_t last = 0;
+        memcpy(&last, columns, 2 * wide);
+        a = tile_fma(a, values, group, x, last);
+    }
+    if (CHAINS >= 2) a = tile_add(a, b);
+    if (CHAINS == 4) a = tile_add(a, tile_add(c, d));
+    return a;
 }
 
 /* A strip's rows out of its tile: the first `group` floats of `rows`. */
@@ -182,14 +209,14 @@ static inline void blocks(unsigned rows, const csbrnn_section *s, const unsigned
             tile odd[2] = {tile_zero(), tile_zero()};
             size_t c = 0;
             for (; c + 2 <= n; c += 2, values += 64) {
-                part[0] = tile_fma(part[0], values, 16, x, columns + c);
-                part[1] = tile_fma(part[1], values + 16, 16, x, columns + c);
-                odd[0] = tile_fma(odd[0], values + 32, 16, x, columns + c + 1);
-                odd[1] = tile_fma(odd[1], values + 48, 16, x, columns + c + 1);
+                part[0] = tile_fma(part[0], values, 16, x, columns[c]);
+                part[1] = tile_fma(part[1], values + 16, 16, x, columns[c]);
+                odd[0] = tile_fma(odd[0], values + 32, 16, x, columns[c + 1]);
+                odd[1] = tile_fma(odd[1], values + 48, 16, x, columns[c + 1]);
             }
             if (c < n) {
-                part[0] = tile_fma(part[0], values, 16, x, columns + c);
-                part[1] = tile_fma(part[1], values + 16, 16, x, columns + c);
+                part[0] = tile_fma(part[0], values, 16, x, columns[c]);
+                part[1] = tile_fma(part[1], values + 16, 16, x, columns[c]);
                 values += 32;
             }
             part[0] = tile_add(part[0], odd[0]);

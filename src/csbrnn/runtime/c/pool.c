@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef __linux__
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 #include "engine.h"
@@ -73,6 +73,7 @@ struct csbrnn_pool {
     _Alignas(64) _Atomic uint32_t arrived;
     unsigned threads;
     int stop;
+    pid_t process; /* threads do not survive a fork: the child runs alone */
     csbrnn_task task;
     struct member {
         csbrnn_pool *pool;
@@ -125,6 +126,7 @@ csbrnn_pool *csbrnn_pool_create(unsigned threads) {
     if (threads == 0 || threads > 256) return NULL;
     if (posix_memalign((void **)&pool, 64, sizeof *pool)) return NULL;
     memset(pool, 0, sizeof *pool);
+    pool->process = getpid();
     event_init(&pool->round);
     event_init(&pool->call);
     atomic_init(&pool->arrived, 0);
@@ -144,7 +146,8 @@ void csbrnn_pool_destroy(csbrnn_pool *pool) {
     if (!pool) return;
     pool->stop = 1;
     event_set(&pool->call, atomic_load(&pool->call.value) + 1);
-    for (unsigned k = 1; k < pool->threads; k++) pthread_join(pool->members[k].thread, NULL);
+    const int forked = pool->process != getpid();
+    for (unsigned k = 1; k < pool->threads && !forked; k++) pthread_join(pool->members[k].thread, NULL);
 #ifndef __linux__
     pthread_cond_destroy(&pool->round.changed), pthread_mutex_destroy(&pool->round.mutex);
     pthread_cond_destroy(&pool->call.changed), pthread_mutex_destroy(&pool->call.mutex);
@@ -155,7 +158,8 @@ void csbrnn_pool_destroy(csbrnn_pool *pool) {
 
 csbrnn_error csbrnn_pool_run(csbrnn_pool *pool, const csbrnn_model *model, void *memory,
                              const void *xs, float *ys, size_t steps, void *workspace) {
-    if (pool->threads == 1) return csbrnn_run(model, memory, xs, ys, steps, workspace);
+    if (pool->threads == 1 || pool->process != getpid())
+        return csbrnn_run(model, memory, xs, ys, steps, workspace);
     if (!workspace && csbrnn_workspace_nbytes(model, steps)) return CSBRNN_BAD_ARGUMENT;
     const csbrnn_task task = {model, memory, xs, ys, workspace, steps};
     csbrnn_error error = csbrnn_task_check(&task);

@@ -39,16 +39,13 @@ static inline vf v_bits_and_or(vf a, int32_t keep, int32_t set) {
 static inline vf v_exponent(vf a) {
     return _mm256_cvtepi32_ps(_mm256_srli_epi32(_mm256_castps_si256(a), 23));
 }
-static inline vf v_spread16(const float *x, const uint16_t *c, unsigned piece) {
-    (void)piece;
-    return _mm256_broadcast_ss(x + c[0]);
+static inline vf v_spread8(const float *x, uint32_t c, unsigned piece) {
+    return _mm256_broadcast_ss(x + (c >> 16 * piece & 0xffff));
 }
-static inline vf v_spread8(const float *x, const uint16_t *c, unsigned piece) {
-    return _mm256_broadcast_ss(x + c[piece]);
-}
-static inline vf v_spread4(const float *x, const uint16_t *c, unsigned piece) {
-    return _mm256_blend_ps(_mm256_broadcast_ss(x + c[2 * piece]),
-                           _mm256_broadcast_ss(x + c[2 * piece + 1]), 0xf0);
+static inline vf v_spread4(const float *x, uint64_t c, unsigned piece) {
+    c >>= 32 * piece;
+    return _mm256_blend_ps(_mm256_broadcast_ss(x + (c & 0xffff)),
+                           _mm256_broadcast_ss(x + (c >> 16 & 0xffff)), 0xf0);
 }
 
 #endif

@@ -46,24 +46,19 @@ static inline vf v_exponent(vf a) {
     return _mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_castps_si512(a), 23));
 }
 
-/* The operand of a tile with G rows: 16 / G columns, each repeated G times. A broadcast load with
- * a merge mask is a load and a blend in one: no shuffle, no intermediate vector. */
-static inline vf v_spread16(const float *x, const uint16_t *c, unsigned piece) {
-    (void)piece;
-    return _mm512_set1_ps(x[c[0]]);
-}
+/* A broadcast load with a merge mask is a load and a blend in one: no shuffle, no temporary. */
 static inline vf v_broadcast_into(vf a, vmask lanes, const float *p) {
     return _mm512_mask_broadcastss_ps(a, lanes, _mm_load_ss(p));
 }
-static inline vf v_spread8(const float *x, const uint16_t *c, unsigned piece) {
+static inline vf v_spread8(const float *x, uint32_t c, unsigned piece) {
     (void)piece;
-    return v_broadcast_into(_mm512_set1_ps(x[c[0]]), 0xff00, x + c[1]);
+    return v_broadcast_into(_mm512_set1_ps(x[c & 0xffff]), 0xff00, x + (c >> 16));
 }
-static inline vf v_spread4(const float *x, const uint16_t *c, unsigned piece) {
+static inline vf v_spread4(const float *x, uint64_t c, unsigned piece) {
     (void)piece;
-    vf a = v_broadcast_into(_mm512_set1_ps(x[c[0]]), 0x00f0, x + c[1]);
-    a = v_broadcast_into(a, 0x0f00, x + c[2]);
-    return v_broadcast_into(a, 0xf000, x + c[3]);
+    vf a = v_broadcast_into(_mm512_set1_ps(x[c & 0xffff]), 0x00f0, x + (c >> 16 & 0xffff));
+    a = v_broadcast_into(a, 0x0f00, x + (c >> 32 & 0xffff));
+    return v_broadcast_into(a, 0xf000, x + (c >> 48));
 }
 
 /* Sums the columns of a tile: rows in the first 8 (or 4) lanes, and again in the others. */

@@ -76,17 +76,13 @@ static inline vf v_bits_and_or(vf a, int32_t keep, int32_t set) {
 /* The biased exponent of a positive normal number, as a float. */
 static inline vf v_exponent(vf a) { return v_to_float((v_bits(a) >> 23) & v_int1(0xff)); }
 
-/* Operand of lanes [piece * VL, ..) of a 16-float tile of G rows by 16 / G columns, whose column
- * numbers are c[0], c[1], ..: lane k belongs to column (piece * VL + k) / G. */
-static inline vf v_spread16(const float *x, const uint16_t *c, unsigned piece) {
-    (void)piece;
-    return v_set1(x[c[0]]);
+/* Operand of lanes [piece * VL, ..) of a 16-float tile of 8 (or 4) rows by 2 (or 4) columns, whose
+ * numbers are packed in c, 16 bits each: lane k belongs to column (piece * VL + k) / rows. */
+static inline vf v_spread8(const float *x, uint32_t c, unsigned piece) {
+    return v_set1(x[c >> 16 * (piece * VL / 8) & 0xffff]);
 }
-static inline vf v_spread8(const float *x, const uint16_t *c, unsigned piece) {
-    return v_set1(x[c[piece * VL / 8]]);
-}
-static inline vf v_spread4(const float *x, const uint16_t *c, unsigned piece) {
-    return v_set1(x[c[piece * VL / 4]]);
+static inline vf v_spread4(const float *x, uint64_t c, unsigned piece) {
+    return v_set1(x[c >> 16 * (piece * VL / 4) & 0xffff]);
 }
 
 #endif

@@ -37,15 +37,11 @@ static inline vf v_bits_and_or(vf a, int32_t keep, int32_t set) {
 static inline vf v_exponent(vf a) {
     return vcvtq_f32_u32(vshrq_n_u32(vreinterpretq_u32_f32(a), 23));
 }
-static inline vf v_spread16(const float *x, const uint16_t *c, unsigned piece) {
-    (void)piece;
-    return vld1q_dup_f32(x + c[0]);
+static inline vf v_spread8(const float *x, uint32_t c, unsigned piece) {
+    return vld1q_dup_f32(x + (c >> 16 * (piece / 2) & 0xffff));
 }
-static inline vf v_spread8(const float *x, const uint16_t *c, unsigned piece) {
-    return vld1q_dup_f32(x + c[piece / 2]);
-}
-static inline vf v_spread4(const float *x, const uint16_t *c, unsigned piece) {
-    return vld1q_dup_f32(x + c[piece]);
+static inline vf v_spread4(const float *x, uint64_t c, unsigned piece) {
+    return vld1q_dup_f32(x + (c >> 16 * piece & 0xffff));
 }
 
 #endif

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,9 +14,8 @@ from csbrnn.formats import Candidate, Matrix, encode
 from csbrnn.nn.lowering import Lowering
 from csbrnn.nn.trace import Trace, trace
 from csbrnn.patterns import CSB, Pattern
-
-if TYPE_CHECKING:
-    from csbrnn.pruning import Pruner
+from csbrnn.pruning import Pruner, pruner_of
+from csbrnn.pruning.targets import unwrap
 
 __all__ = ["pack"]
 
@@ -44,7 +43,8 @@ def pack(
     may lie in any order. Weights are stored bit for bit, each in the smallest lossless format.
 
     Args:
-        module: The module, pruned or not; it is not changed.
+        module: The module, pruned or not; it is not changed. What DistributedDataParallel,
+            DataParallel or torch.compile wrap is packed.
         pattern: The pattern that its weights follow, as a hint for storage. Left out, it is
             what `csbrnn.pruning` pruned each weight to, or found by trying.
         metadata: Facts to keep beside the model, e.g. ``{"vocabulary": [...]}``.
@@ -63,10 +63,11 @@ def pack(
     """
     if not isinstance(module, nn.Module):
         raise ArgumentError(f"pack takes a torch.nn.Module, not {type(module).__name__}")
+    module = unwrap(module)
     if layout is not None and layout not in {text for rank in _READINGS for text in rank}:
         raise ArgumentError(f"layout must be one of {_READINGS}, not {layout!r}")
     lowering = _read(module, trace(module), input_size, layout)
-    pruner = _pruner_of(module)
+    pruner = pruner_of(module)
     if pruner is not None and not pruner.complete:
         warnings.warn(
             f"{type(module).__name__} is packed before its pruning has ended: what is stored is "
@@ -99,7 +100,7 @@ def _read(
         attempts = [_lower(t, tuple(axes), input_size) for t in traces for axes in readings]
         found = next((attempt for attempt in attempts if not attempt.reasons), None)
         # An input with more axes, which torch would take, would be computed differently.
-        doubtful = [attempt for attempt in refused if not attempt.impossible]
+        doubtful = [attempt for attempt in refused if attempt.misread == 0]
         if found is not None and not doubtful:
             return found
         if found is not None:
@@ -111,7 +112,7 @@ def _read(
 
 def _clearest(refused: list[Lowering]) -> Lowering:
     """The reading that explains best: one that torch would accept, with the least in the way."""
-    return min(refused, key=lambda lowering: (lowering.impossible, len(lowering.reasons)))
+    return min(refused, key=lambda lowering: (lowering.misread, len(lowering.reasons)))
 
 
 def _lower(traced: Trace, axes: tuple[str, ...], input_size: int | None) -> Lowering:
@@ -144,15 +145,6 @@ class _Encoder:
 
     def vector(self, tensor: Tensor) -> packed.Vector:
         return _array(tensor)
-
-
-def _pruner_of(module: nn.Module) -> Pruner | None:
-    try:
-        # Imported here because pruning may look at the modules of this package.
-        from csbrnn.pruning import pruner_of
-    except ImportError:
-        return None
-    return pruner_of(module)
 
 
 def _key(tensor: Tensor) -> tuple[int, tuple[int, ...]]:

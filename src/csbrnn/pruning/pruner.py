@@ -1,0 +1,276 @@
+"""The pruner: what a training loop calls, and what ends in a report or a checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from csbrnn.errors import CsbrnnError, RecipeError, ScheduleWarning
+from csbrnn.patterns import Pattern
+from csbrnn.pruning.checkpoint import STATE_VERSION, check
+from csbrnn.pruning.distill import Distiller, Select
+from csbrnn.pruning.lifetime import Progress, farewell, pruners
+from csbrnn.pruning.recipe import Recipe
+from csbrnn.pruning.report import MatrixReport, Report
+from csbrnn.pruning.state import PruningState
+from csbrnn.pruning.targets import find_targets
+
+__all__ = ["Pruner"]
+
+# Calls of loss() without a step() before a warning: beyond any gradient accumulation we know of.
+_LOSSES_WITHOUT_STEP = 100
+
+
+@final
+class Pruner:
+    """A model being pruned. Made by :func:`csbrnn.pruning.prune_`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        teacher: nn.Module | None = None,
+        select: Select | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self._model = weakref.ref(model)
+        self._state = PruningState(find_targets(model, recipe), recipe.scope)
+        self._distiller = (
+            Distiller(recipe.distill, model, teacher, select) if recipe.distill else None
+        )
+        try:
+            recipe.method.prepare(self._state)
+        except CsbrnnError:
+            self._dismiss_teacher()
+            raise
+        self._hooks = [
+            target.parameter.register_hook(_mask_gradient(self._state, index))  # type: ignore[no-untyped-call]
+            for index, target in enumerate(self._state.targets)
+        ]
+        self._finalized = False
+        self._losses = 0  # since the last step
+        self._warned: set[str] = set()
+        self._progress = Progress(0, recipe.method.total_steps, self.complete)
+        weakref.finalize(self, farewell, self._progress)
+
+    @property
+    def phase(self) -> str:
+        """What the method is doing now; "complete" when its schedule has ended."""
+        return "final" if self._finalized else self.recipe.method.phase(self._state.step)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the schedule has ended, or :meth:`finalize` was called: the support is final."""
+        return self._finalized or self._state.step >= self.recipe.method.total_steps
+
+    @property
+    def step_count(self) -> int:
+        """Optimizer steps done."""
+        return self._state.step
+
+    def penalty(self) -> Tensor:
+        """Returns what the method adds to the loss now; zero when it adds nothing.
+
+        Shape:
+            ``()``, float32 or float64.
+        """
+        self._losses += 1
+        penalty = None if self._finalized else self.recipe.method.penalty(self._state)
+        return self._state.targets[0].parameter.new_zeros(()) if penalty is None else penalty
+
+    def loss(self, task_loss: Tensor) -> Tensor:
+        """Returns the loss to train on: the task's, the teacher's and the method's together.
+
+        Call it once for each forward pass, inside or outside of autocast.
+
+        Shape:
+            task_loss and the result: ``()``.
+
+        Raises:
+            ArgumentError: The recipe distills, and the model has not run in training mode since
+                the last call.
+        """
+        loss = task_loss
+        if self._distiller is not None:
+            loss = self._distiller.loss(task_loss)
+            if self._distiller.overwritten:
+                self._warn_once(
+                    "overwritten",
+                    "the model ran more than once before loss(): distillation sees the last"
+                    " forward pass only; call loss() after each",
+                )
+        penalty = self.penalty()
+        if self._losses == _LOSSES_WITHOUT_STEP:
+            self._warn_once(
+                "no step",
+                f"pruner.loss() was called {self._losses} times since the last pruner.step():"
+                " nothing is being pruned; call pruner.step() after each optimizer.step()",
+            )
+        # Zero is not added: the graph, and the loss bit for bit, stay those of the task.
+        return loss + penalty if penalty.requires_grad else loss
+
+    def step(self) -> None:
+        """Counts an optimizer step and prunes if it is time; call it after ``optimizer.step()``.
+
+        Raises:
+            CsbrnnError: A pruned parameter was replaced in the model.
+        """
+        self._check_parameters()
+        losses, self._losses = self._losses, 0
+        if self._finalized:
+            self._state.enforce()
+            return
+        method, state = self.recipe.method, self._state
+        if losses == 0 and (method.needs_penalty(state.step) or self._distiller):
+            self._warn_once(
+                "no loss",
+                "pruner.step() was called without pruner.loss() before: the penalty and the"
+                " teacher that this recipe asks for were not in the loss; train on"
+                " pruner.loss(task_loss)",
+            )
+        if self._distiller is not None:
+            self._distiller.discard()
+        with torch.no_grad():
+            state.step += 1
+            method.step(state)
+            state.enforce()
+        self._progress.step = state.step
+        self._progress.over = self.complete
+
+    def finalize(self) -> None:
+        """Ends pruning at exact zeros, and lets go of the teacher and the method's tensors.
+
+        Warns if the schedule has not ended, and prunes to the target density at once. From now on
+        ``loss`` returns the task's loss; ``step`` still keeps the support, for further training.
+        """
+        if self._finalized:
+            self._state.enforce()
+            return
+        if not self.complete:
+            begun = "ended" if self._state.step else "begun"
+            self._warn_once(
+                "early end",
+                f"finalize() after step {self._state.step} of {self._progress.total_steps}: the"
+                f" schedule has not {begun}, and the weights are now pruned to the target without"
+                " it; train longer, or shorten the schedule",
+            )
+        self._check_parameters()
+        with torch.no_grad():
+            self.recipe.method.finalize(self._state)
+            self._state.enforce()
+        self._dismiss_teacher()
+        self._finalized = True
+        self._progress.over = True
+
+    def detach(self) -> None:
+        """Stops pruning for good, whatever its state: the model is a plain model again."""
+        for hook in self._hooks:
+            hook.remove()
+        self._dismiss_teacher()
+        self._state.release()
+        self._finalized = True
+        self._progress.over = True
+        model = self._model()
+        if model is not None:
+            pruners.pop(model, None)
+
+    def report(self) -> Report:
+        """Counts the weights that are not zero now, matrix by matrix; printable."""
+        matrices = tuple(
+            MatrixReport(
+                name=target.name,
+                shape=tuple(target.parameter.shape),
+                pattern=str(target.pattern),
+                target_density=target.density,
+                kept=int(target.parameter.count_nonzero()),
+                total=target.parameter.numel(),
+            )
+            for target in self._state.targets
+        )
+        return Report(matrices, self.phase, self._state.step, self._progress.total_steps)
+
+    def pattern_of(self, parameter_name: str) -> Pattern | None:
+        """Returns the pattern of a weight by its qualified name; None if it is not pruned."""
+        for target in self._state.targets:
+            if parameter_name in target.names:
+                return target.pattern
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns all that a checkpoint needs besides the model's and the optimizer's own.
+
+        The teacher is included if it is a copy of the model. Tensors are not copied.
+        """
+        teacher = None
+        if self._distiller is not None and self._distiller.copied:
+            teacher = self._distiller.teacher.state_dict()
+        return {
+            "version": STATE_VERSION,
+            "recipe": self.recipe.to_dict(),
+            "finalized": self._finalized,
+            "state": self._state.to_dict(),
+            "teacher": teacher,
+        }
+
+    def load_state_dict(self, data: Mapping[str, Any]) -> None:
+        """Resumes from a checkpoint; load the model's state as well. Training repeats bit for bit.
+
+        Raises:
+            RecipeError: The checkpoint is of another version, recipe or model.
+        """
+        check(data, self.recipe, self._state)
+        if self._finalized and not data["finalized"]:
+            raise RecipeError(
+                "this pruner was finalized, and the checkpoint was not; resume with a fresh"
+                " prune_(model, recipe)"
+            )
+        self._state.load(dict(data["state"]))
+        self._progress.step = self._state.step
+        if self._distiller is not None and data["teacher"] is not None:
+            self._distiller.teacher.load_state_dict(data["teacher"])
+        if data["finalized"] and not self._finalized:
+            self._dismiss_teacher()
+            self._finalized = True
+        self._progress.over = self.complete
+
+    def _check_parameters(self) -> None:
+        model = self._model()
+        if model is None:
+            raise CsbrnnError("the pruned model is gone; keep a reference to it while it trains")
+        for target in self._state.targets:
+            prefix, _, name = target.name.rpartition(".")
+            if model.get_submodule(prefix)._parameters.get(name) is not target.parameter:
+                raise CsbrnnError(
+                    f"{target.name} must stay the parameter it was when prune_ was called, but was"
+                    " replaced (by a parametrization, quantization or assignment); prune first and"
+                    " call pruner.detach(), or apply prune_ afterwards"
+                )
+
+    def _dismiss_teacher(self) -> None:
+        if self._distiller is not None:
+            self._distiller.close()
+            self._distiller = None
+
+    def _warn_once(self, key: str, message: str) -> None:
+        """Warns at the line that called the public method, once for each key."""
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(message, ScheduleWarning, stacklevel=3)
+
+
+def _mask_gradient(state: PruningState, index: int) -> Any:
+    # Masking in the backward pass lets gradient clipping see the norm of what is trained. The
+    # state holds the parameter, which holds this hook: a weak reference breaks the circle.
+    reference = weakref.ref(state)
+
+    def hook(gradient: Tensor) -> Tensor | None:
+        state = reference()
+        return None if state is None else state.mask_gradient(index, gradient)
+
+    return hook

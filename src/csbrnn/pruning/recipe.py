@@ -1,0 +1,240 @@
+"""Recipes: what to prune, to what, and how. Plain data, refused when built if it can't work."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, final
+
+from csbrnn.errors import ArgumentError, RecipeError
+from csbrnn.patterns import Pattern, parse_pattern, pattern_from_dict
+from csbrnn.pruning.admm import ADMM
+from csbrnn.pruning.distill import Distillation
+from csbrnn.pruning.gradual import Gradual
+from csbrnn.pruning.method import Method
+from csbrnn.pruning.refusal import is_number, refuse
+
+__all__ = ["METHODS", "Recipe"]
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Gradual, ADMM)}
+"""Every method by its name. One-shot pruning is "gradual" with begin == end."""
+
+SCOPES = ("matrix", "gate", "global")
+
+T = TypeVar("T")
+
+
+@final
+@dataclasses.dataclass(frozen=True, init=False)
+class Recipe:
+    """How to prune a model: a pattern, a density, a method, and which weights.
+
+    Names of weights are qualified as in ``model.named_parameters()`` ("encoder.weight_hh_l0");
+    filters are globs over them (``*``, ``?``, ``[...]``, case-sensitive). Where several globs of
+    ``densities`` or ``patterns`` match a weight, the first counts.
+
+    Args:
+        pattern: Which weights may survive: a pattern, or its text form.
+        density: Share of each matrix's weights to keep, in (0, 1].
+        method: How training gets there.
+        pruning_rate: The inverse of the density ("8x" is 8), given instead of it.
+        scope: What shares a budget: each "matrix"; each "gate" of it (its rows of the matrix are
+            projected apart); or "global", one budget for all weights.
+        include: Weights to prune must match one of these.
+        exclude: And none of these.
+        linear: Whether to prune nn.Linear too, and not only recurrent layers.
+        densities: Other densities for some weights.
+        patterns: Other patterns for some weights.
+        distill: Whether and how the dense network teaches the pruned one.
+
+    Raises:
+        RecipeError: The recipe can't work; the message lists all reasons.
+    """
+
+    pattern: Pattern
+    density: float
+    method: Method
+    scope: Literal["matrix", "gate", "global"]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    linear: bool
+    densities: Mapping[str, float] = dataclasses.field(hash=False)
+    patterns: Mapping[str, Pattern] = dataclasses.field(hash=False)
+    distill: Distillation | None
+
+    def __init__(
+        self,
+        pattern: Pattern | str,
+        density: float | None = None,
+        method: Method | None = None,
+        *,
+        pruning_rate: float | None = None,
+        scope: Literal["matrix", "gate", "global"] = "matrix",
+        include: tuple[str, ...] = ("*",),
+        exclude: tuple[str, ...] = (),
+        linear: bool = False,
+        densities: Mapping[str, float] | None = None,
+        patterns: Mapping[str, Pattern | str] | None = None,
+        distill: Distillation | None = None,
+    ) -> None:
+        reasons: list[str] = []
+        fields: dict[str, Any] = {
+            "pattern": _read_pattern("pattern", pattern, reasons),
+            "density": _read_density(density, pruning_rate, reasons),
+            "method": method,
+            "scope": scope,
+            "include": _read_globs("include", include, reasons),
+            "exclude": _read_globs("exclude", exclude, reasons),
+            "linear": linear,
+            "densities": _read_table("densities", densities, reasons),
+            "patterns": {
+                glob: _read_pattern(f"patterns[{glob!r}]", value, reasons)
+                for glob, value in _read_table("patterns", patterns, reasons).items()
+            },
+            "distill": distill,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+        refuse("the recipe can't work", reasons + _reasons(fields))
+
+    @property
+    def pruning_rate(self) -> float:
+        """The inverse of the density."""
+        return 1 / self.density
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the recipe as plain data that JSON and TOML can carry."""
+        data: dict[str, Any] = {
+            "pattern": str(self.pattern),
+            "density": self.density,
+            "method": self.method.to_dict(),
+            "scope": self.scope,
+            "include": list(self.include),
+            "exclude": list(self.exclude),
+            "linear": self.linear,
+            "densities": dict(self.densities),
+            "patterns": {glob: str(pattern) for glob, pattern in self.patterns.items()},
+        }
+        # TOML has no null: what is absent is left out.
+        return data if self.distill is None else data | {"distill": self.distill.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Builds a recipe from plain data, as :meth:`to_dict` returns or a TOML file holds.
+
+        Patterns may be text ("csb(block=16x64,row_group=16)") or tables with a name.
+
+        Raises:
+            RecipeError: A key is unknown or missing, or the recipe can't work.
+        """
+        fields = dict(data)
+        known = list(inspect.signature(cls).parameters)
+        reasons = [
+            f"{key!r} is no field of a recipe; there are {', '.join(known)}"
+            for key in fields
+            if key not in known
+        ]
+        reasons += [f"{key!r} is missing" for key in ("pattern", "method") if key not in fields]
+        refuse("the recipe can't be read", reasons)
+        fields["method"] = _read_method(fields["method"])
+        if fields.get("distill") is not None:
+            fields["distill"] = _build("distill", Distillation, fields["distill"])
+        return cls(**fields)
+
+
+def _reasons(fields: Mapping[str, Any]) -> list[str]:
+    """Checks the fields whose form alone is not enough, and those that depend on each other."""
+    reasons = []
+    method, scope = fields["method"], fields["scope"]
+    if not isinstance(method, Method):
+        reasons.append(f"method must be a Method such as ADMM(...) or Gradual(...), not {method!r}")
+    if scope not in SCOPES:
+        reasons.append(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    if not isinstance(fields["linear"], bool):
+        reasons.append(f"linear must be True or False, not {fields['linear']!r}")
+    for glob, density in fields["densities"].items():
+        if not is_number(density) or not 0 < density <= 1:
+            reasons.append(f"densities[{glob!r}] must lie in (0, 1], not {density!r}")
+    if not isinstance(fields["distill"], (Distillation, type(None))):
+        reasons.append(f"distill must be a Distillation or None, not {fields['distill']!r}")
+    if scope == "global":
+        reasons += [
+            f"scope='global' shares one budget, so {name} can't differ between weights;"
+            f" leave {name} out, or use scope='matrix'"
+            for name in ("densities", "patterns")
+            if fields[name]
+        ]
+    if isinstance(method, Method):
+        patterns = (fields["pattern"], *fields["patterns"].values())
+        known = dict.fromkeys(p for p in patterns if isinstance(p, Pattern))
+        reasons += method.refusals(list(known))
+    return reasons
+
+
+def _read_method(data: Any) -> Method:
+    if not isinstance(data, Mapping) or data.get("name") not in METHODS:
+        raise RecipeError(
+            f"method must be a table with a name, one of {', '.join(METHODS)}, not {data!r}"
+        )
+    settings = {key: value for key, value in data.items() if key != "name"}
+    return _build(f"method {data['name']!r}", METHODS[data["name"]], settings)
+
+
+def _build(what: str, cls: type[T], settings: Any) -> T:
+    if not isinstance(settings, Mapping):
+        raise RecipeError(f"{what} must be a table of settings, not {settings!r}")
+    try:
+        inspect.signature(cls).bind(**settings)
+    except TypeError as error:
+        known = ", ".join(inspect.signature(cls).parameters)
+        raise RecipeError(f"{what} has the settings {known}: {error}") from None
+    return cls(**settings)
+
+
+def _read_pattern(where: str, value: Any, reasons: list[str]) -> Any:
+    try:
+        if isinstance(value, str):
+            return parse_pattern(value)
+        if isinstance(value, Mapping):
+            return pattern_from_dict(value)
+    except ArgumentError as error:
+        reasons.append(f"{where}: {error}")
+        return value
+    if not isinstance(value, Pattern):
+        reasons.append(f"{where} must be a Pattern or its text form, not {value!r}")
+    return value
+
+
+def _read_density(density: Any, pruning_rate: Any, reasons: list[str]) -> Any:
+    if (density is None) == (pruning_rate is None):
+        given = "neither" if density is None else f"density={density}, pruning_rate={pruning_rate}"
+        reasons.append(f"exactly one of density and pruning_rate must be given, not {given}")
+        return 1.0
+    if density is None:
+        if not is_number(pruning_rate) or not 1 <= pruning_rate < float("inf"):
+            reasons.append(f"pruning_rate (total / kept) must be at least 1, not {pruning_rate!r}")
+            return 1.0
+        return 1 / pruning_rate
+    if not is_number(density) or not 0 < density <= 1:
+        reasons.append(
+            f"density (kept / total) must lie in (0, 1], not {density!r};"
+            " for a rate of 8x give density=0.125 or pruning_rate=8"
+        )
+    return density
+
+
+def _read_globs(where: str, value: Any, reasons: list[str]) -> tuple[str, ...]:
+    if isinstance(value, (tuple, list)) and all(isinstance(glob, str) for glob in value):
+        return tuple(value)
+    reasons.append(f"{where} must be a tuple of globs such as ('encoder.*',), not {value!r}")
+    return ()
+
+
+def _read_table(where: str, value: Any, reasons: list[str]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(glob, str) for glob in value):
+        return dict(value)
+    reasons.append(f"{where} must be a dictionary from globs, not {value!r}")
+    return {}

@@ -1,0 +1,218 @@
+"""Finding the weight matrices of a model that a recipe prunes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from csbrnn.errors import ArgumentError
+from csbrnn.patterns import Pattern
+from csbrnn.pruning.refusal import refuse
+
+if TYPE_CHECKING:
+    from csbrnn.pruning.recipe import Recipe
+
+__all__ = ["Target", "find_targets", "unwrap"]
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """One weight matrix to prune.
+
+    Attributes:
+        names: Its qualified names in the model; more than one if modules share it.
+        parameter: The weight itself, ``(gates * rows, inputs)``.
+        gates: How many gates' matrices it stacks.
+        pattern: Which weights may survive.
+        density: Share of its weights to keep in the end.
+    """
+
+    names: tuple[str, ...]
+    parameter: nn.Parameter
+    gates: int
+    pattern: Pattern
+    density: float
+
+    @property
+    def name(self) -> str:
+        """The first of its names."""
+        return self.names[0]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Returns the model inside DistributedDataParallel, DataParallel and torch.compile."""
+    while True:
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
+    """Finds the weights that ``recipe`` prunes, in the order of ``model.named_modules()``.
+
+    A weight shared by several prunable modules is one target with several names.
+
+    Raises:
+        RecipeError: A filter matches nothing, no weight is left, or a weight can't be pruned;
+            the message lists all reasons.
+    """
+    what = f"can't prune {type(model).__name__}"
+    places = list(_places(model, recipe.linear))
+    if not places:
+        hint = "" if recipe.linear else "; set linear=True to prune nn.Linear too"
+        refuse(
+            what,
+            [
+                "it holds no nn.RNN, nn.LSTM, nn.GRU or their cells, and no module with"
+                f" prunable_weights(){hint}"
+            ],
+        )
+
+    names = [f"{prefix}.{name}" if prefix else name for prefix, _, name, _ in places]
+    reasons = _idle_filters(recipe, names)
+    chosen: dict[int, tuple[nn.Parameter, int, list[str]]] = {}
+    for (_, module, attribute, gates), name in zip(places, names, strict=True):
+        included = any(fnmatchcase(name, glob) for glob in recipe.include)
+        if not included or any(fnmatchcase(name, glob) for glob in recipe.exclude):
+            continue
+        parameter = module._parameters.get(attribute)
+        if parameter is None:
+            reasons.append(_why_no_parameter(module, attribute, name))
+        elif id(parameter) in chosen:
+            chosen[id(parameter)][2].append(name)
+        elif reason := _why_not(parameter, gates):
+            reasons.append(f"{name} {reason}")
+        else:
+            chosen[id(parameter)] = (parameter, gates, [name])
+    if not chosen and not reasons:
+        reasons.append(
+            f"include={list(recipe.include)} and exclude={list(recipe.exclude)} leave none of its"
+            f" weights: {', '.join(names)}"
+        )
+    reasons += _shared_outside(model, names, chosen)
+
+    targets = []
+    for parameter, gates, aliases in chosen.values():
+        pattern = _first_match(recipe.patterns, aliases, recipe.pattern)
+        density = _first_match(recipe.densities, aliases, recipe.density)
+        try:
+            pattern.validate(parameter.shape)
+        except ArgumentError as error:
+            reasons.append(f"{aliases[0]}: {error}")
+        targets.append(Target(tuple(aliases), parameter, gates, pattern, density))
+    devices = {str(target.parameter.device) for target in targets}
+    if recipe.scope == "global" and len(devices) > 1:
+        reasons.append(
+            "scope='global' shares one budget over weights on one device, not on"
+            f" {', '.join(sorted(devices))}; use scope='matrix'"
+        )
+    refuse(what, reasons)
+    return tuple(targets)
+
+
+def _places(model: nn.Module, linear: bool) -> Iterator[tuple[str, nn.Module, str, int]]:
+    """Yields (module name, module, parameter name, gates) for every prunable weight."""
+    for prefix, module in model.named_modules():
+        for name, gates in _prunable_weights(module, linear):
+            yield prefix, module, name, gates
+
+
+def _prunable_weights(module: nn.Module, linear: bool) -> list[tuple[str, int]]:
+    own = getattr(module, "prunable_weights", None)
+    if callable(own):
+        return list(own())
+    if isinstance(module, nn.RNNBase):
+        gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+        names = [name for layer in module._all_weights for name in layer]
+        # weight_hr projects the hidden state; it is no gate.
+        return [
+            (name, 1 if name.startswith("weight_hr") else gates)
+            for name in names
+            if name.startswith("weight")
+        ]
+    for kind, gates in ((nn.LSTMCell, 4), (nn.GRUCell, 3), (nn.RNNCell, 1)):
+        if isinstance(module, kind):
+            return [("weight_ih", gates), ("weight_hh", gates)]
+    return [("weight", 1)] if linear and isinstance(module, nn.Linear) else []
+
+
+def _why_no_parameter(module: nn.Module, attribute: str, name: str) -> str:
+    if hasattr(module, attribute):
+        return (
+            f"{name} is computed from other parameters (parametrize, weight_norm or spectral_norm);"
+            " remove the parametrization before pruning, or exclude the weight"
+        )
+    return f"{name} is named by prunable_weights() of {type(module).__name__}, but does not exist"
+
+
+def _why_not(parameter: nn.Parameter, gates: int) -> str | None:
+    if isinstance(parameter, UninitializedParameter):
+        return "is not initialized yet; run one forward pass before pruning"
+    if parameter.is_meta:
+        return "is on the meta device; materialize the model before pruning"
+    if not parameter.is_floating_point():
+        return f"must be of a floating-point dtype, not {parameter.dtype}"
+    if not parameter.requires_grad:
+        return "is frozen (requires_grad is False); unfreeze it, or exclude it"
+    if parameter.ndim == 2 and (gates < 1 or parameter.shape[0] % gates):
+        return f"has {parameter.shape[0]} rows, which {gates} gates can't share"
+    return None
+
+
+def _idle_filters(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    fields = {
+        "include": recipe.include,
+        "exclude": recipe.exclude,
+        "densities": tuple(recipe.densities),
+        "patterns": tuple(recipe.patterns),
+    }
+    return [
+        f"{field}: {glob!r} matches none of its weights: {', '.join(names)}"
+        for field, globs in fields.items()
+        for glob in globs
+        if not any(fnmatchcase(name, glob) for name in names)
+    ]
+
+
+def _shared_outside(
+    model: nn.Module,
+    names: Sequence[str],
+    chosen: Mapping[int, tuple[nn.Parameter, int, list[str]]],
+) -> list[str]:
+    """Finds targets that some module which is not prunable (or was excluded) uses as well."""
+    reasons = []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in chosen and name not in (aliases := chosen[id(parameter)][2]):
+            # The same module reached by two paths is listed once by named_modules().
+            if _same_place(model, name, aliases):
+                continue
+            reasons.append(
+                f"{aliases[0]} is the same tensor as {name}, which this recipe does not prune;"
+                f" exclude {aliases[0]}, or untie them"
+            )
+    return reasons
+
+
+def _same_place(model: nn.Module, name: str, aliases: Sequence[str]) -> bool:
+    def owner(qualified: str) -> tuple[int, str]:
+        prefix, _, attribute = qualified.rpartition(".")
+        return id(model.get_submodule(prefix)), attribute
+
+    return owner(name) in {owner(alias) for alias in aliases}
+
+
+def _first_match(table: Mapping[str, T], names: Sequence[str], default: T) -> T:
+    for glob, value in table.items():
+        if any(fnmatchcase(name, glob) for name in names):
+            return value
+    return default

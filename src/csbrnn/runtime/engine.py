@@ -1,0 +1,303 @@
+"""`Engine`: a program ready to run on this machine, and `Stream`, its fastest way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.compiler import Program, lower, verify_program
+from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.model import PackedModel
+from csbrnn.runtime.buffers import aligned
+from csbrnn.runtime.image import Image, build_image
+from csbrnn.runtime.inputs import checked_input
+from csbrnn.runtime.library import Call, Model, available_isas, default_isa, library
+from csbrnn.runtime.state import State
+
+__all__ = ["Engine", "Stream", "compile"]
+
+MAX_THREADS: Final = 256
+_BAD_IMAGE, _BAD_TOKEN = 1, 3
+"""Of ``csbrnn_error``."""
+
+
+def compile(
+    model: PackedModel | Program, threads: int = 1, isa: str | None = None
+) -> Engine:
+    """Compile a model for this machine.
+
+    Args:
+        model: A packed model, or a program lowered from one.
+        threads: Threads that share the work of each step, the caller included.
+        isa: Instruction set, one of `available_isas`; by default the best, or the one named by the
+            environment variable ``CSBRNN_ISA``.
+
+    Raises:
+        ArgumentError: ``threads`` or ``isa`` can't be had.
+        UnsupportedModelError: The model can't be compiled; with all reasons.
+        MissingDependencyError: The C library has not been built.
+    """
+    if isinstance(model, PackedModel):
+        program = lower(model)
+    elif isinstance(model, Program):
+        verify_program(model)
+        program = model
+    else:
+        raise ArgumentError(
+            f"model must be a PackedModel or a Program, got {type(model).__name__}: pack a"
+            " PyTorch module with csbrnn.nn first"
+        )
+    return Engine(program, threads, isa)
+
+
+class Engine:
+    """A compiled model. Immutable: states are passed in and out, so any thread may use it.
+
+    With ``threads=1``, calls from several Python threads run at once; with more, they take turns.
+
+    Args:
+        program: A verified program.
+        threads: Threads that share the work of each step.
+        isa: Instruction set; see `compile`.
+
+    Attributes:
+        program: What it runs.
+        threads: Threads, the caller included.
+        isa: Name of the instruction set in use.
+    """
+
+    def __init__(self, program: Program, threads: int = 1, isa: str | None = None) -> None:
+        if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+            raise ArgumentError(f"threads must be an integer in 1..{MAX_THREADS}, got {threads!r}")
+        self.isa = default_isa() if isa is None else isa
+        if self.isa not in available_isas():
+            raise ArgumentError(f"isa must be one of {', '.join(available_isas())}, got {isa!r}")
+        self.program, self.threads = program, threads
+        self._library = library()
+        self._image: Image = build_image(program, threads)
+        self._model = Model()
+        data = self._image.data
+        name = self.isa.encode()
+        model = ctypes.byref(self._model)
+        error = self._library.csbrnn_open(model, data.ctypes.data, data.nbytes, name)
+        if error:
+            raise _error(error, self)
+        self._memory_nbytes = int(self._library.csbrnn_memory_nbytes(model))
+        self._output_width = program.streams["output"].width
+        self._pool: int | None = None
+        # Calls take turns only where they would share worker threads.
+        self._turn: Any = contextlib.nullcontext()
+        if threads > 1:
+            self._pool = self._library.csbrnn_pool_create(threads)
+            if not self._pool:
+                raise CsbrnnError(f"the system refused to start {threads - 1} threads")
+            self._turn = threading.Lock()
+            weakref.finalize(self, self._library.csbrnn_pool_destroy, self._pool)
+
+    def __repr__(self) -> str:
+        return f"Engine(isa={self.isa!r}, threads={self.threads}, nbytes={self.nbytes})"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the image: weights, indices, instructions."""
+        return self._image.data.nbytes
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The image, read-only; docs/spec/program.md describes it."""
+        return self._image.data
+
+    def initial_state(self, batch: int | None = None) -> State:
+        """Return the state at the start of a sequence: zeros."""
+        if batch is not None and (not isinstance(batch, int) or batch < 0):
+            raise ArgumentError(f"batch must be None or an integer from 0 on, got {batch!r}")
+        return State(self._image.states, batch)
+
+    def state_from_bytes(self, data: bytes) -> State:
+        """Read what `State.to_bytes` wrote.
+
+        Raises:
+            FormatError: The bytes are not a state of this model.
+        """
+        return State.from_bytes(data, self._image.states)
+
+    def step(self, x: object, state: State | None = None) -> tuple[NDArray[np.float32], State]:
+        """Run one time step; ``state`` is not changed.
+
+        Args:
+            x: Input. Features are floats (rounded to float32), tokens integers.
+            state: State before the step; by default that of a sequence's start.
+
+        Shape:
+            x: (input,) or (batch, input); for tokens () or (batch,)
+            returns: (output,) or (batch, output), and the state after the step
+
+        Raises:
+            ArgumentError: An argument doesn't fit, or the model reads its input backward too.
+        """
+        self._need_causal()
+        xs = checked_input(x, self.program.streams["input"], sequence=False)
+        ys, after = self._run(xs[None], state, "x")
+        return ys[0], after
+
+    def __call__(
+        self, xs: object, state: State | None = None
+    ) -> tuple[NDArray[np.float32], State]:
+        """Run a sequence; ``state`` is not changed.
+
+        Shape:
+            xs: (seq_len, input) or (seq_len, batch, input); tokens (seq_len,) or (seq_len, batch)
+            returns: (seq_len, output) or (seq_len, batch, output), and the state after it
+
+        Raises:
+            ArgumentError: An argument doesn't fit.
+        """
+        return self._run(
+            checked_input(xs, self.program.streams["input"], sequence=True), state, "xs"
+        )
+
+    def stream(self, state: State | None = None) -> Stream:
+        """Return a stream: one sequence, run step by step in place."""
+        self._need_causal()
+        return Stream(self, state)
+
+    def _need_causal(self) -> None:
+        if not self.program.causal:
+            raise ArgumentError(
+                "this model also reads its input backward, so it can't be run step by step:"
+                " call the engine on whole sequences"
+            )
+
+    def _run(
+        self, xs: NDArray[Any], state: State | None, name: str
+    ) -> tuple[NDArray[np.float32], State]:
+        batch = xs.shape[1] if xs.ndim == 3 else None
+        after = self.initial_state(batch) if state is None else self._checked(state).copy()
+        if after.batch != batch:
+            raise ArgumentError(
+                f"{name} and state must have the same batch, got {batch} and {after.batch}"
+            )
+        # One stream after the other, each with its inputs in one piece.
+        streams = xs[None] if batch is None else np.ascontiguousarray(xs.swapaxes(0, 1))
+        steps = xs.shape[0]
+        ys = np.empty((len(streams), steps, self._output_width), np.float32)
+        memory = aligned(self._memory_nbytes)
+        model = ctypes.byref(self._model)
+        workspace = aligned(int(self._library.csbrnn_workspace_nbytes(model, steps)))
+        nbytes = after.layout.nbytes
+        for x, y, values in zip(streams, ys, after.data, strict=True):
+            memory[:nbytes] = values.view(np.uint8)
+            places = (memory.ctypes.data, x.ctypes.data, y.ctypes.data)
+            error = self._run_sequence(model, *places, steps, workspace.ctypes.data)
+            if error:
+                raise _error(error, self)
+            values.view(np.uint8)[...] = memory[:nbytes]
+        return (ys[0] if batch is None else ys.swapaxes(0, 1)), after
+
+    def _run_sequence(self, *arguments: Any) -> int:
+        if self._pool is None:
+            return int(self._library.csbrnn_run(*arguments))
+        with self._turn:
+            return int(self._library.csbrnn_pool_run(self._pool, *arguments))
+
+    def _checked(self, state: State) -> State:
+        if not isinstance(state, State):
+            raise ArgumentError(
+                f"state must be a State of this engine (see initial_state), got"
+                f" {type(state).__name__}"
+            )
+        if state.layout.fingerprint != self._image.states.fingerprint:
+            raise ArgumentError(f"the state belongs to another model: it holds {state!r}")
+        return state
+
+
+class Stream:
+    """One sequence, run in place: the fastest way from Python, and without garbage.
+
+    ``x``, ``y`` and the state are buffers that stay where they are. Fill ``x`` and call `step`, or
+    pass the input to it. A stream belongs to one thread at a time.
+
+    Attributes:
+        engine: The engine that runs it.
+        x: Input buffer: (input,) float32, or (1,) int32 for tokens.
+        y: Output buffer, (output,) float32; overwritten by every step.
+    """
+
+    def __init__(self, engine: Engine, state: State | None = None) -> None:
+        self.engine = engine
+        stream = engine.program.streams["input"]
+        self._memory = aligned(engine._memory_nbytes)
+        self.x: NDArray[Any] = aligned(4 * stream.width).view(stream.dtype)
+        self.y: NDArray[np.float32] = aligned(4 * engine._output_width).view(np.float32)
+        self._record = Call(
+            engine._model,
+            engine._pool,
+            self._memory.ctypes.data,
+            self.x.ctypes.data,
+            self.y.ctypes.data,
+        )
+        self._call = ctypes.byref(self._record)
+        self._function: Callable[[Any], int] = engine._library.csbrnn_call_step
+        self._turn = engine._turn if engine._pool is not None else None
+        if state is not None:
+            self.state = state
+
+    def step(self, x: object = None) -> NDArray[np.float32]:
+        """Run one time step and return ``y``, the same buffer each time.
+
+        Args:
+            x: Input; by default what ``self.x`` holds.
+
+        Raises:
+            ArgumentError: ``x`` doesn't fit. The state has not changed.
+        """
+        if x is not None:
+            if type(x) is not np.ndarray or x.shape != self.x.shape or x.dtype != self.x.dtype:
+                x = checked_input(x, self.engine.program.streams["input"], sequence=False)
+                if x.ndim != 1:
+                    raise ArgumentError(f"a stream has no batch: x must be one input, got {x.shape}")
+            self.x[...] = x
+        if self._turn is None:
+            error = self._function(self._call)
+        else:
+            with self._turn:
+                error = self._function(self._call)
+        if error:
+            raise _error(error, self.engine)
+        return self.y
+
+    def reset(self) -> None:
+        """Go back to the start of a sequence: all states zero."""
+        self._states[...] = 0
+
+    @property
+    def state(self) -> State:
+        """A copy of the state; assigning sets it."""
+        state = self.engine.initial_state()
+        state.data[0] = self._states
+        return state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if self.engine._checked(state).batch is not None:
+            raise ArgumentError(f"a stream's state has no batch, got one of {state.batch}")
+        self._states[...] = state.data[0]
+
+    @property
+    def _states(self) -> NDArray[np.float32]:
+        nbytes = self.engine._image.states.nbytes
+        return self._memory[:nbytes].view(np.float32)
+
+
+def _error(code: int, engine: Engine) -> CsbrnnError:
+    if code == _BAD_TOKEN:
+        bound = engine.program.streams["input"].bound
+        return ArgumentError(f"tokens must lie in 0..{bound - 1}; one does not")
+    return CsbrnnError(f"the C library failed with code {code}: a defect")
