@@ -1,4 +1,5 @@
 import gc
+import threading
 import time
 from contextlib import contextmanager
 
@@ -67,6 +68,50 @@ def test_slow_calls_are_recorded_more_than_once():
     interleave([entry], 1e-9)
 
     assert len(entry.durations_ns) == timing.MIN_CALLS * timing.MIN_TURNS
+
+
+def test_long_calls_are_not_repeated_within_a_turn(monkeypatch):
+    monkeypatch.setattr(timing, "LONG_CALL_MS", 5)
+    calls = []
+    entry = Timed(lambda: calls.append(time.sleep(0.01)))
+    interleave([entry], 1e-9)
+
+    assert len(entry.durations_ns) == len(calls) == timing.MIN_TURNS
+
+
+def test_preemptions_are_counted():
+    assert 0 <= timing.preemptions() <= timing.preemptions()
+
+
+def test_turns_wait_for_the_last_ones_threads(monkeypatch):
+    stop, begun = threading.Event(), []
+
+    def burn():
+        while not stop.is_set():
+            pass
+
+    def nap(seconds):
+        begun.append(seconds)
+        if len(begun) == 5:
+            stop.set()
+            thread.join()
+        sleep(0.02)  # long enough for the thread to run in, on a busy machine, too
+
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", nap)
+    thread = threading.Thread(target=burn)
+    thread.start()
+    timing._wait_until_quiet()
+
+    assert len(begun) >= 5
+
+
+def test_waiting_for_quiet_ends(monkeypatch):
+    monkeypatch.setattr(timing, "QUIET_SHARE", -1)
+    began = time.perf_counter()
+    timing._wait_until_quiet()
+
+    assert 0.06 <= time.perf_counter() - began < 5
 
 
 def test_no_entries_no_rounds():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -40,6 +42,14 @@ def test_from_code(code):
     assert not load_module(f"{code}:make").training
 
 
+def test_code_in_the_current_directory(tmp_path, monkeypatch):
+    (tmp_path / "models_right_here.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    assert isinstance(load_module("models_right_here:make"), nn.GRU)
+    assert sys.path == path
+
+
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
 @pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod."])
 def test_with_a_checkpoint(code, tmp_path, key, wrapper):
@@ -67,7 +77,7 @@ def test_half_loading_is_refused_with_everything_that_differs(code, tmp_path):
     ("spec", "message"),
     [
         ("{code}:absent", "must name a torch module as package.module:name"),
-        ("no_such_package:x", "must name a torch module.*on the path"),
+        ("no_such_package:x", "must name a torch module.*PYTHONPATH"),
         ("{code}:needs", "is called without arguments"),
         ("{code}:number", "must give a torch module, not int"),
         ("no_such_file.pt", "is not a file, nor of the form package.module:name"),

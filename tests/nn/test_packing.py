@@ -322,6 +322,11 @@ def test_metadata_provenance_and_copies():
     assert np.array_equal(packed.layers[0].weight.to_dense(), before)
 
 
+def test_in_place_where_nothing_else_sees_it():
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+    agree(module, pack(module))
+
+
 def test_half_precision_weights_are_taken_exactly():
     module = nn.Linear(3, 2).to(torch.bfloat16)
     weight = pack(module).layers[0].weight.to_dense()
@@ -357,6 +362,11 @@ def one_reason(module, **options):
 
 def rnn_and(function, rnn=None, **parts):
     return Lambda({"rnn": rnn or nn.LSTM(3, 4), "fc": nn.Linear(4, 2), **parts}, function)
+
+
+def relu_and_forget(y):
+    functional.relu(y, inplace=True)
+    return y
 
 
 REFUSED = {
@@ -444,6 +454,15 @@ REFUSED = {
         rnn_and(lambda s, x: functional.dropout(s.rnn(x)[0])),
         "drops in evaluation mode too",
     ),
+    "relu in place, its result not used": (
+        rnn_and(lambda s, x: relu_and_forget(s.rnn(x)[0])),
+        "relu, test_packing.py line {}: changes a tensor in place that is also used otherwise",
+    ),
+    "relu in place beside a residual": (
+        rnn_and(lambda s, x: (y := s.rnn(x)[0]) + s.relu(y), relu=nn.ReLU(inplace=True)),
+        "relu (ReLU), test_packing.py line {}: changes a tensor in place that is also used",
+    ),
+    "rounded": (rnn_and(lambda s, x: s.rnn(x)[0].long()), "computes in another precision"),
     "half": (rnn_and(lambda s, x: s.rnn(x)[0].half()), "computes in another precision"),
     "squeeze of anything": (
         rnn_and(lambda s, x: s.rnn(x)[0].squeeze()),

@@ -34,7 +34,7 @@ class OnnxRuntime(Contender):
 
     A step is a run with bound, preallocated buffers: 4 to 6 us less than a plain ``run``. Spinning
     is left on, as it is by default; that it goes on for a while after a step is part of its speed
-    on several threads, and what `csbrnn.bench.timing` pauses between turns for.
+    on several threads, and why `csbrnn.bench.timing` waits for quiet between turns.
 
     Args:
         variant: Name of the configuration.

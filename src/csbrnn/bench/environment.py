@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["describe_environment", "last_level_cache_nbytes", "usable_cpus"]
+__all__ = ["cpu_ids", "describe_environment", "last_level_cache_nbytes", "usable_cpus"]
 
 _PACKAGES: Final = ("csbrnn", "numpy", "torch", "onnx", "onnxruntime")
 
@@ -46,10 +46,15 @@ def describe_environment() -> dict[str, Any]:
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may run on."""
+    """How many CPUs this process may run on."""
+    return len(cpu_ids())
+
+
+def cpu_ids() -> list[int]:
+    """Numbers of the CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def last_level_cache_nbytes() -> int:

@@ -105,7 +105,8 @@ def _caption(result: BenchResult) -> str:
     lines = [
         f"{environment.get('cpu')}, {environment.get('cpus_usable')} CPUs usable, load "
         f"{environment.get('load_average')}; {settings.get('seconds')} s, seed "
-        f"{settings.get('seed')}. Outputs checked against the reference before timing."
+        f"{settings.get('seed')}; disturbed {sum(settings.get('preemptions', ()))} times. "
+        "Outputs checked against the reference before timing."
     ]
     lines += speedups(result)
     reasons: dict[tuple[str, str], list[str]] = {}

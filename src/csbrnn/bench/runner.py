@@ -82,9 +82,10 @@ def run_bench(
         "seed": seed,
         "wall_s": round(time.perf_counter() - start, 3),
         "rounds": run.rounds,
+        "preemptions": run.preemptions,
         "slice_ms": timing.SLICE_MS,
         "warm_share": timing.WARM_SHARE,
-        "pause_ms": timing.PAUSE_MS,
+        "quiet_ms": timing.QUIET_MS,
         "cold_calls": timing.COLD_CALLS,
         "min_turns": timing.MIN_TURNS,
         "check_steps": CHECK_STEPS,
@@ -124,6 +125,7 @@ class _Run:
     rows: list[Row] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
+    preemptions: list[int] = field(default_factory=list)
 
     def block(self, case: Case, threads: int, seconds: float, done: float, share: float) -> None:
         """Measures one case with one thread count."""
@@ -142,6 +144,7 @@ class _Run:
                     self._skip(contender, case, threads, str(error))
                 except Exception as error:  # a peer may fail in any way: it is listed
                     self._skip(contender, case, threads, f"{type(error).__name__}: {error}")
+            preemptions = timing.preemptions()
             self.rounds.append(
                 timing.interleave(
                     [entry.timed for entry in entries],
@@ -150,6 +153,7 @@ class _Run:
                     lambda part: self.progress(f"{what}: measuring", done + share * part),
                 )
             )
+            self.preemptions.append(timing.preemptions() - preemptions)
             for entry in entries:
                 self.rows.append(self._row(entry, case, threads))
 

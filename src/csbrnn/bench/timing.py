@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,21 +15,27 @@ from typing import Final
 
 import numpy as np
 
-from csbrnn.bench.environment import last_level_cache_nbytes
+from csbrnn.bench.environment import cpu_ids, last_level_cache_nbytes
 
-__all__ = ["CacheFlush", "Statistics", "Timed", "interleave", "timer_overhead_us"]
+__all__ = ["CacheFlush", "Statistics", "Timed", "interleave", "preemptions", "timer_overhead_us"]
 
 SLICE_MS: Final = 6.0
 """Length of a contender's turn. Ours: hundreds of steps of a fast one, and short enough for some
 fifty turns a second of budget, so that a disturbance hits all contenders alike."""
 
 WARM_SHARE: Final = 0.3
-"""First part of a turn that is not recorded: caches and clocks adapt to the new contender, and the
-last one's spinning threads go to sleep."""
+"""First part of a turn that is not recorded: caches and clocks adapt to the new contender."""
 
-PAUSE_MS: Final = 1.0
-"""Sleep between turns, for the same reason. The thread pools of peers spin for less than that
-(ONNX Runtime) or a few ms (OpenMP), which `WARM_SHARE` covers."""
+QUIET_MS: Final = 1.0
+"""Length of the naps between turns, until one passes in which this process hardly runs."""
+
+QUIET_SHARE: Final = 0.1
+"""Most processor time within a nap that counts as quiet: waking up takes a hundredth."""
+
+MAX_NAPS: Final = 60
+"""Naps after which a turn begins anyway. Idle threads of OpenMP (PyTorch) spin for 10 ms or so,
+those of ONNX Runtime for less: measured, csbrnn's step on 2 of 2 cores took four times as long
+when it began its turn while they still spun."""
 
 COLD_CALLS: Final = 3
 """Calls a turn with flushed caches: a flush takes milliseconds."""
@@ -37,7 +44,11 @@ MIN_TURNS: Final = 3
 """Turns that everyone has, be it over time: one disturbance must not decide."""
 
 MIN_CALLS: Final = 2
-"""Calls recorded a turn, however slow they are."""
+"""Calls recorded a turn; one of those that take longer than `LONG_CALL_MS`."""
+
+LONG_CALL_MS: Final = 10 * SLICE_MS
+"""A call so long that what it loses to cold caches, a millisecond at most, does not matter: it
+needs no warming up, and repeating it would cost the others their time."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ def interleave(
             for k in order:
                 if rounds >= MIN_TURNS and used[k] > fair:
                     continue
-                time.sleep(PAUSE_MS / 1e3)
+                _wait_until_quiet()
                 began = clock()
                 _turn(entries[k], flush)
                 used[k] += clock() - began
@@ -131,6 +142,15 @@ def interleave(
             if share >= 1 and rounds >= MIN_TURNS:
                 break
     return rounds
+
+
+def _wait_until_quiet() -> None:
+    """Naps until the threads of the last contender have gone to sleep."""
+    for _ in range(MAX_NAPS):
+        before = time.process_time()
+        time.sleep(QUIET_MS / 1e3)
+        if time.process_time() - before < QUIET_SHARE * QUIET_MS / 1e3:
+            return
 
 
 def _turn(entry: Timed, flush: CacheFlush | None) -> None:
@@ -148,8 +168,13 @@ def _hot_turn(entry: Timed) -> None:
     warm, end = now + int(WARM_SHARE * SLICE_MS * 1e6), now + int(SLICE_MS * 1e6)
     enough = len(durations) + MIN_CALLS
     while True:
+        before = clock()
         call()
-        if clock() >= warm:
+        now = clock()
+        if now - before > LONG_CALL_MS * 1e6:
+            durations.append(now - before)
+            return
+        if now >= warm:
             break
     while True:
         before = clock()
@@ -182,7 +207,7 @@ class CacheFlush:
 
     def __init__(self, nbytes: int | None = None) -> None:
         self._buffer = np.ones((nbytes or 2 * last_level_cache_nbytes()) // 8)
-        self._cpus = sorted(_usable_cpus())
+        self._cpus = cpu_ids()
 
     def __enter__(self) -> CacheFlush:
         self._readers = [
@@ -211,10 +236,9 @@ def timer_overhead_us(calls: int = 2000) -> float:
     return Statistics.of(entry.durations_ns).median_us
 
 
-def _usable_cpus() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
+def preemptions() -> int:
+    """Times that the system took a core from this process so far: how disturbed the machine is."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _pin(cpu: int) -> None:

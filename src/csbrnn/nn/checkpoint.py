@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,19 @@ def load_module(
 
 def _from_code(spec: str) -> nn.Module:
     module_name, _, attribute = spec.partition(":")
+    here = str(Path.cwd())  # as `python -m` does: scripts of commands don't look there
+    sys.path.append(here)
     try:
         found: Any = importlib.import_module(module_name)
         for name in attribute.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ArgumentError(
-            f"{spec!r} must name a torch module as package.module:name ({error}); is the package "
-            "on the path (PYTHONPATH)?"
+            f"{spec!r} must name a torch module as package.module:name, found from {here} or on "
+            f"PYTHONPATH ({error})"
         ) from error
+    finally:
+        sys.path.remove(here)
     if not isinstance(found, nn.Module) and callable(found):
         try:
             found = found()
@@ -94,9 +99,9 @@ def _from_file(path: Path, *, trust: bool) -> nn.Module:
     except pickle.UnpicklingError as error:
         if not trust:
             raise ArgumentError(
-                f"{path} is not a plain state_dict but holds Python objects: loading it can run "
-                "any code its author chose. If you trust where it comes from, load it with "
-                "trust=True (--trust); safer is a state_dict with package.module:name"
+                f"{path} is not a plain state_dict but holds Python objects (or is no torch file): "
+                "loading it can run any code its author chose. If you trust where it comes from, "
+                "load it with trust=True (--trust); safer is a state_dict with package.module:name"
             ) from error
     found = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(found, nn.Module):

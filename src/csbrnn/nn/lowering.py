@@ -114,7 +114,11 @@ class Lowering:
         if inputs:
             self._values[inputs[0]] = Stream(packed.INPUT, self.axes, self.input_size)
         for node in nodes:
-            if node in needed and node.op != "placeholder":
+            if self.trace.aliased(node, needed):
+                self._values[node] = self.refuse(
+                    node, "changes a tensor in place that is also used otherwise; use its result"
+                )
+            elif node in needed and node.op != "placeholder":
                 self._values[node] = self._evaluate(node)
 
     def refuse(self, node: fx.Node, why: str, *, misread: int = 0) -> Sentinel:

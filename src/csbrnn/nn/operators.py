@@ -249,9 +249,10 @@ FUNCTIONS: dict[Callable[..., Any], Handler] = {
 #: Methods of tensors -> handler.
 METHODS: dict[str, Handler] = {
     **{name: _activate(name) for name in ("relu", "tanh", "sigmoid", "softmax", "log_softmax")},
+    **{f"{name}_": _activate(name) for name in ("relu", "tanh", "sigmoid")},
     **dict.fromkeys(("clone", "contiguous", "cpu", "cuda", "detach", "float", "to"), _identity),
-    **dict.fromkeys(("int", "long", "requires_grad_", "type_as"), _identity),
-    **dict.fromkeys(("bfloat16", "double", "half", "type"), _other_precision),
+    **dict.fromkeys(("requires_grad_", "type_as"), _identity),
+    **dict.fromkeys(("bfloat16", "double", "half", "int", "long", "type"), _other_precision),
     **dict.fromkeys(("new_zeros", "zero_"), _zeros),
     **dict.fromkeys(("add", "add_"), _combine("add", 0)),
     **dict.fromkeys(("mul", "mul_"), _combine("multiply", 1)),

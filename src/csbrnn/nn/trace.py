@@ -47,6 +47,25 @@ class Trace:
         """The value which a ``get_attr`` node reads."""
         return operator.attrgetter(str(node.target))(self.root)
 
+    def aliased(self, node: fx.Node, needed: set[fx.Node]) -> bool:
+        """Whether a node changes a tensor in place that is also used otherwise.
+
+        Tracing records values, not memory: a graph can't tell what the other users would see.
+
+        Args:
+            node: The node.
+            needed: The nodes that the output depends on.
+        """
+        name, source = _target_name(node), next(iter(node.args), None)
+        if node.op == "call_module":
+            in_place = bool(getattr(self.module(node), "inplace", False))
+        else:
+            named = name.endswith("_") and not name.startswith("_") and name != "requires_grad_"
+            in_place = named or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+        if not in_place or not isinstance(source, fx.Node):
+            return False
+        return node not in needed or len(source.users) > 1
+
     def place(self, node: fx.Node) -> str:
         """Where a node stands, for messages: ``encoder.rnn (LSTM), model.py line 12``."""
         if node.op == "call_module":

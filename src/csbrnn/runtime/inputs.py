@@ -53,7 +53,8 @@ def checked_input(x: object, stream: Stream, *, sequence: bool) -> NDArray[Any]:
         raise ArgumentError(
             f"tokens must lie in 0..{stream.bound - 1}, got {array.min()}..{array.max()}"
         )
-    return np.ascontiguousarray(array, np.int32)[..., None]
+    # asarray keeps a single token without axes as it is; ascontiguousarray would add one.
+    return np.asarray(array, np.int32, order="C")[..., None]
 
 
 def _shape(names: tuple[str, ...]) -> str:

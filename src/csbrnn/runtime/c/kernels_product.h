@@ -127,33 +127,42 @@ static inline void strips(unsigned group, const csbrnn_section *s, const unsigne
     }
 }
 
-/* `count` (a constant) neighbouring strips of 16 rows with every column. */
+/* Two columns of a dense strip. */
+static inline void dense_pair(tile *even, tile *odd, const float *values, vf x0, vf x1) {
+    for (unsigned p = 0; p < PIECES; p++) {
+        even->piece[p] = v_fma(v_load(values + p * VL), x0, even->piece[p]);
+        odd->piece[p] = v_fma(v_load(values + CSBRNN_STRIP + p * VL), x1, odd->piece[p]);
+    }
+}
+
+static inline void dense_store(float *y, tile even, tile odd, const float *last, vf x) {
+    for (unsigned p = 0; p < PIECES; p++) {
+        vf sum = v_add(even.piece[p], odd.piece[p]);
+        if (last) sum = v_fma(v_load(last + p * VL), x, sum);
+        v_store(y + p * VL, v_add(v_load(y + p * VL), sum));
+    }
+}
+
+/* `count` (a constant, up to 4) neighbouring strips of 16 rows with every column. Sums are single
+ * variables, as in tiles_sum. */
 static inline void dense_strips(unsigned count, size_t columns, const float *values,
                                 const float *x, float *y) {
-    tile even[DENSE_STRIPS], odd[DENSE_STRIPS];
-    const size_t strip = columns * CSBRNN_STRIP;
-    for (unsigned k = 0; k < count; k++) even[k] = odd[k] = tile_zero();
-    size_t c = 0;
-    for (; c + 2 <= columns; c += 2) {
-        vf x0 = v_set1(x[c]), x1 = v_set1(x[c + 1]);
-        for (unsigned k = 0; k < count; k++) {
-            const float *v = values + k * strip + c * CSBRNN_STRIP;
-            for (unsigned p = 0; p < PIECES; p++) {
-                even[k].piece[p] = v_fma(v_load(v + p * VL), x0, even[k].piece[p]);
-                odd[k].piece[p] = v_fma(v_load(v + CSBRNN_STRIP + p * VL), x1, odd[k].piece[p]);
-            }
-        }
+    const size_t strip = columns * CSBRNN_STRIP, pairs = columns / 2;
+    tile a = tile_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    const float *v = values;
+    for (size_t k = 0; k < pairs; k++, x += 2, v += 2 * CSBRNN_STRIP) {
+        vf x0 = v_set1(x[0]), x1 = v_set1(x[1]);
+        dense_pair(&a, &b, v, x0, x1);
+        if (count > 1) dense_pair(&c, &d, v + strip, x0, x1);
+        if (count > 2) dense_pair(&e, &f, v + 2 * strip, x0, x1);
+        if (count > 3) dense_pair(&g, &h, v + 3 * strip, x0, x1);
     }
-    for (unsigned k = 0; k < count; k++) {
-        if (c < columns)
-            for (unsigned p = 0; p < PIECES; p++)
-                even[k].piece[p] = v_fma(v_load(values + k * strip + c * CSBRNN_STRIP + p * VL),
-                                         v_set1(x[c]), even[k].piece[p]);
-        for (unsigned p = 0; p < PIECES; p++) {
-            float *to = y + k * CSBRNN_STRIP + p * VL;
-            v_store(to, v_add(v_load(to), v_add(even[k].piece[p], odd[k].piece[p])));
-        }
-    }
+    const int odd = columns % 2 != 0;
+    vf last = odd ? v_set1(*x) : v_set1(0.0f);
+    dense_store(y, a, b, odd ? v : NULL, last);
+    if (count > 1) dense_store(y + 16, c, d, odd ? v + strip : NULL, last);
+    if (count > 2) dense_store(y + 32, e, f, odd ? v + 2 * strip : NULL, last);
+    if (count > 3) dense_store(y + 48, g, h, odd ? v + 3 * strip : NULL, last);
 }
 
 static inline void dense(const csbrnn_section *s, const unsigned char *image, const float *x,

@@ -3,6 +3,7 @@
 #include "csbrnn_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,12 @@
 
 #include "engine.h"
 
-/* Turns of the waiting loop before a thread sleeps: about 20 us. Long enough for the parts of one
- * step to meet without a system call, short enough not to starve whoever shares the core (with a
- * pure spin, two threads on a busy core are a thousand times slower: measured). */
-#define SPINS 2000
+/* How a thread waits: first it spins, for some microseconds, within which the parts of a step meet
+ * without a system call; then it offers its core to others, since the thread it waits for may need
+ * just that core (spinning on alone is a thousand times slower on shared cores: measured); then it
+ * sleeps. */
+#define SPINS 300
+#define YIELDS 50
 
 typedef struct { /* a number to wait on, alone on its cache line */
     _Alignas(64) _Atomic uint32_t value;
@@ -38,9 +41,10 @@ static void relax(void) {
 
 /* Returns once e->value is no longer `old`. */
 static void event_wait(event *e, uint32_t old) {
-    for (int k = 0; k < SPINS; k++) {
+    for (int k = 0; k < SPINS + YIELDS; k++) {
         if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
-        relax();
+        if (k < SPINS) relax();
+        else sched_yield();
     }
     /* Both sequentially consistent: either we see the new value, or event_set sees a sleeper. */
     atomic_fetch_add(&e->sleepers, 1);

@@ -1,0 +1,142 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import kl_div
+
+from csbrnn.errors import ArgumentError, RecipeError, ScheduleWarning
+from csbrnn.pruning import Distillation, OneShot, prune_
+
+from .models import Tagger, batch, recipe, task_loss
+
+
+def distilled(model=None, settings=None, method=None, **options):
+    model = model or Tagger()
+    plan = recipe(method or OneShot(at=100), distill=settings or Distillation())
+    return model, prune_(model, plan, **options)
+
+
+def test_the_loss_is_the_formula():
+    settings = Distillation(weight=0.3, temperature=2.0)
+    model, teacher = Tagger(), Tagger()
+    _, pruner = distilled(model, settings, teacher=teacher)
+    x, labels = batch(0)
+    logits = model(x)
+    task = task_loss(logits, labels)
+    student, target = (t.flatten(0, 1) / 2 for t in (logits, teacher(x)))
+    divergence = kl_div(
+        student.log_softmax(-1), target.log_softmax(-1), reduction="batchmean", log_target=True
+    )
+    torch.testing.assert_close(pruner.loss(task), 0.7 * task + 0.3 * 4 * divergence)
+
+
+def test_the_teacher_is_the_dense_model_in_evaluation_mode():
+    model = Tagger(num_layers=2, dropout=0.5)
+    dense = copy.deepcopy(model).eval()
+    _, pruner = distilled(model, Distillation(weight=1.0), OneShot())  # pruned at once
+    x, _ = batch(0)
+    student = model(x)
+    expected = kl_div(
+        student.flatten(0, 1).log_softmax(-1),
+        dense(x).flatten(0, 1).log_softmax(-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    loss = pruner.loss(torch.zeros(()))
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert model.head.weight.grad.any()
+    assert not any(p.requires_grad for p in pruner._distiller.teacher.parameters())
+
+
+def test_classes_may_run_along_another_dimension():
+    class Transposed(Tagger):
+        def forward(self, x):
+            return super().forward(x).transpose(1, 2)
+
+    model, teacher = Transposed(), Transposed()
+    x, _ = batch(0)
+    losses = []
+    for dim, view in ((1, lambda logits: logits), (-1, lambda logits: logits.transpose(1, 2))):
+        _, pruner = distilled(model, Distillation(1.0, class_dim=dim), teacher=teacher, select=view)
+        model(x)
+        losses.append(pruner.loss(torch.zeros(())))
+        pruner.detach()
+    torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "select"),
+    [
+        (lambda logits: (logits, "state"), None),
+        (lambda logits: {"tokens": torch.ones(2).long(), "logits": logits}, None),
+        (lambda logits: [None, (logits,)], None),
+        (lambda logits: (torch.zeros(3), logits), lambda output: output[1]),
+    ],
+)
+def test_logits_are_found_in_outputs(wrap, select):
+    class Wrapped(Tagger):
+        def forward(self, x):
+            return wrap(super().forward(x))
+
+    model, pruner = distilled(Wrapped(), Distillation(1.0), OneShot(), select=select)
+    model(batch(0)[0])
+    assert pruner.loss(torch.zeros(())) > 1e-4
+
+
+def test_inputs_by_keyword():
+    model, pruner = distilled(method=OneShot())
+    x, labels = batch(0)
+    assert pruner.loss(task_loss(model(x=x), labels)).requires_grad
+
+
+@pytest.mark.parametrize("prepare", ["nothing", "eval", "no_grad", "twice"])
+def test_a_loss_without_a_forward_pass_is_refused(prepare):
+    model, pruner = distilled()
+    x, labels = batch(0)
+    if prepare == "eval":
+        model.eval()(x)
+    elif prepare == "no_grad":
+        with torch.no_grad():
+            model(x)
+    elif prepare == "twice":
+        pruner.loss(task_loss(model(x), labels))
+    with pytest.raises(ArgumentError, match="forward pass of the model in training mode"):
+        pruner.loss(torch.zeros(()))
+
+
+def test_two_forward_passes_for_one_loss_are_told():
+    model, pruner = distilled()
+    x, labels = batch(0)
+    model(x)
+    with pytest.warns(ScheduleWarning, match="the last forward pass only"):
+        pruner.loss(task_loss(model(x), labels))
+
+
+def test_a_step_without_loss_is_told():
+    _, pruner = distilled()
+    with pytest.warns(ScheduleWarning, match=r"pruner.step\(\) was called without pruner.loss\(\)"):
+        pruner.step()
+
+
+def test_refusals():
+    class Silent(Tagger):
+        def forward(self, x):
+            return "nothing"
+
+    model, _ = distilled(Silent(), teacher=Tagger())
+    with pytest.raises(RecipeError, match="no floating-point tensor in the model's output, a str"):
+        model(batch(0)[0])
+    model, _ = distilled(teacher=nn.LSTM(8, 4, batch_first=True))
+    with pytest.raises(RecipeError, match=r"one shape, but gave \(4, 6, 4\) and \(4, 6, 5\)"):
+        model(batch(0)[0])
+    model = Tagger()
+    with pytest.raises(RecipeError, match="the teacher must be another module"):
+        distilled(model, teacher=model)
+    with pytest.raises(RecipeError, match="the recipe has none; add distill="):
+        prune_(Tagger(), recipe(), teacher=Tagger())
+    model = Tagger()
+    model.cache = torch.ones(1, requires_grad=True) * 2
+    with pytest.raises(RecipeError, match="can't be copied .* pass teacher= to prune_"):
+        distilled(model)

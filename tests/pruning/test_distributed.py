@@ -1,0 +1,48 @@
+"""Two processes with different data must end at the same weights, without talking of pruning."""
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from csbrnn.pruning import ADMM, Distillation, prune_, pruner_of
+
+from .models import Tagger, batch, recipe, task_loss
+
+
+def work(rank, directory, wrap_first):
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{directory}/rendezvous", rank=rank, world_size=2
+    )
+    torch.manual_seed(rank)  # DistributedDataParallel must make the weights equal
+    model = Tagger()
+    plan = recipe(ADMM(4, 2, interval=2, rho=1e-2), distill=Distillation())
+    if wrap_first:
+        wrapped = torch.nn.parallel.DistributedDataParallel(model)
+        pruner = prune_(wrapped, plan)
+    else:
+        torch.manual_seed(0)
+        model = Tagger()
+        pruner = prune_(model, plan)
+        wrapped = torch.nn.parallel.DistributedDataParallel(model)
+    assert pruner_of(wrapped) is pruner
+    optimizer = torch.optim.Adam(wrapped.parameters(), lr=1e-2)
+    for number in range(6):
+        x, labels = batch(100 * rank + number)
+        loss = pruner.loss(task_loss(wrapped(x), labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        pruner.step()
+    pruner.finalize()
+    torch.save(model.state_dict(), f"{directory}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("wrap_first", [True, False])
+def test_all_ranks_end_at_the_same_weights(tmp_path, wrap_first):
+    multiprocessing.spawn(work, args=(str(tmp_path), wrap_first), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for name, value in first.items():
+        assert torch.equal(second[name], value), name
+    assert first["encoder.weight_hh_l0"].count_nonzero() == 64 * 16 / 4

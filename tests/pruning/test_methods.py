@@ -1,0 +1,165 @@
+"""Gradual, one-shot and ADMM: what they do at which step."""
+
+import dataclasses
+from typing import ClassVar
+
+import pytest
+import torch
+
+from csbrnn.patterns import CSB, Pattern, Unstructured
+from csbrnn.pruning import ADMM, Gradual, OneShot, prune_
+from csbrnn.pruning.state import PruningState
+from csbrnn.pruning.targets import find_targets
+
+from .models import Tagger, recipe, task_loss, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Averaging(Pattern):
+    """A projection that is no mask: every row becomes constant."""
+
+    name: ClassVar[str] = "averaging"
+
+    def unit(self, shape):
+        return shape[1]
+
+    def _project(self, weights, scores, density):
+        return [weight.mean(1, keepdim=True).expand_as(weight).clone() for weight in weights]
+
+
+def sgd(model, **options):
+    return torch.optim.SGD(model.parameters(), lr=0.1, **options)
+
+
+def test_one_shot_prunes_at_once():
+    model = Tagger()
+    weight = model.encoder.weight_hh_l0
+    expected = CSB((4, 4)).project(weight, 0.25)
+    pruner = prune_(model, recipe(OneShot()))
+    assert pruner.complete
+    assert model.encoder.weight_hh_l0 is weight
+    assert torch.equal(weight, expected)
+
+
+def test_one_shot_after_a_step():
+    model = Tagger()
+    pruner = prune_(model, recipe(OneShot(at=2)))
+    densities = []
+    for number in range(4):
+        train(model, sgd(model), pruner, 1, number)
+        densities.append(pruner.report().density)
+    assert densities == [1, 0.25, 0.25, 0.25]
+
+
+def test_gradual_follows_its_schedule():
+    model = Tagger()
+    pruner = prune_(model, recipe(Gradual(2, 8, 3), pattern=Unstructured()))
+    densities, phases = [], []
+    for number in range(10):
+        train(model, sgd(model, momentum=0.9, weight_decay=0.1), pruner, 1, number)
+        densities.append(pruner.report().density)
+        phases.append(pruner.phase)
+    halfway = 0.25 + 0.75 * 0.125
+    expected = [1] * 4 + [halfway] * 3 + [0.25] * 3
+    assert densities == pytest.approx(expected, abs=1e-3)
+    assert phases == ["dense"] + ["pruning"] * 6 + ["complete"] * 3
+
+
+def admm_state(model, **options):
+    state = PruningState(find_targets(model, recipe(**options)), "matrix")
+    return state, CSB((4, 4))
+
+
+def test_admm_is_the_textbook_iteration():
+    """Against Z = project(W + U), U += W - Z written out, over one change of rho."""
+    model = torch.nn.RNN(8, 8)
+    method = ADMM(8, 4, interval=2, rho=0.5, rho_schedule=(1, 2))
+    state, pattern = admm_state(model)
+    method.prepare(state)
+    weight = model.weight_hh_l0
+    Z, U = pattern.project(weight, 0.25), torch.zeros_like(weight)
+    for step in range(1, 8):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+        state.step = step
+        method.step(state)
+        if step % 2 == 0:
+            Z = pattern.project(weight + U, 0.25)
+            U = U + weight.detach() - Z
+        if step == 4:  # rho doubles: the multiplier rho * U must not
+            U = U / 2
+        torch.testing.assert_close(state.variables["dual"][1], U)
+        torch.testing.assert_close(state.variables["anchor"][1], Z - U)
+        other = model.weight_ih_l0 - state.variables["anchor"][0]
+        squares = (weight - Z + U).square().sum() + other.square().sum()
+        torch.testing.assert_close(method.penalty(state), (0.5 if step < 4 else 1.0) / 2 * squares)
+    state.step = 8
+    expected = pattern.project(weight, 0.25)
+    method.step(state)
+    assert torch.equal(weight, expected)
+    assert not state.variables
+    assert method.penalty(state) is None
+
+
+def test_rho_rises_over_equal_parts():
+    method = ADMM(90, 0, begin=10, rho=1.0)
+    assert [method.rho_at(step) for step in (0, 10, 39, 40, 69, 70, 99)] == [1, 1, 1, 3, 3, 10, 10]
+
+
+def test_admm_phases_and_density():
+    model = Tagger()
+    pruner = prune_(model, recipe(ADMM(4, 3, begin=2, interval=2)))
+    phases, densities = [pruner.phase], []
+    for number in range(10):
+        train(model, sgd(model), pruner, 1, number)
+        phases.append(pruner.phase)
+        densities.append(pruner.report().density)
+    assert phases == ["dense"] * 2 + ["admm"] * 4 + ["retraining"] * 3 + ["complete"] * 2
+    assert densities == [1] * 5 + [0.25] * 5
+
+
+def test_admm_pulls_weights_to_the_pattern():
+    """With a strong penalty, projecting at the end takes almost nothing away."""
+    model = Tagger()
+    method = ADMM(300, 0, interval=10, rho=0.5)
+    pruner = prune_(model, recipe(method))
+    train(model, sgd(model), pruner, 299)
+    weight = model.encoder.weight_hh_l0
+    lost = (weight - CSB((4, 4)).project(weight, 0.25)).square().sum() / weight.square().sum()
+    assert lost < 1e-3
+
+
+def test_a_projection_that_is_no_mask():
+    model = Tagger()
+    pruner = prune_(model, recipe(ADMM(2, 2, interval=1), pattern=Averaging()))
+    train(model, sgd(model, momentum=0.9), pruner, 4)
+    weight = model.encoder.weight_hh_l0
+    torch.testing.assert_close(weight, weight[:, :1].expand_as(weight))
+    assert weight.any()
+
+
+@pytest.mark.parametrize("scope", ["matrix", "gate", "global"])
+def test_scopes(scope):
+    model = Tagger()
+    with torch.no_grad():
+        model.encoder.weight_hh_l0[:16] *= 5  # the input gate
+        model.encoder.weight_ih_l0 *= 0.1
+    report = prune_(model, recipe(scope=scope)).report()
+    ih, hh = (matrix.density for matrix in report.matrices)
+    input_gate = float((model.encoder.weight_hh_l0[:16] != 0).float().mean())
+    assert report.density == 0.25
+    assert (ih == hh == 0.25) == (scope != "global")
+    assert (input_gate == 0.25) == (scope == "gate")
+
+
+def test_half_precision_weights():
+    model = Tagger().to(torch.bfloat16)
+    pruner = prune_(model, recipe(ADMM(4, 0, interval=1, rho=0.1)))
+    assert pruner.penalty().dtype == torch.float32
+    pruner.loss(task_loss(model(torch.randn(2, 3, 8).bfloat16()), torch.zeros(2, 3).long()))
+    for _ in range(4):
+        pruner.loss(torch.zeros(()))
+        pruner.step()
+    assert pruner.report().density == 0.25
+    assert model.encoder.weight_hh_l0.dtype == torch.bfloat16
