@@ -27,8 +27,8 @@ def demo() -> str:
     dense, pruned = result["dense"], result["pruned"]
     settings, environment = result["settings"], result["bench"]["environment"]
     lines = [
-        f"`csbrnn demo`: an LSTM of {settings['hidden_size']} units on Python's language reference, "
-        f"*measured* on {environment['cpu']}, fp32, every engine in its fastest variant:",
+        f"`csbrnn demo`: an LSTM of {settings['hidden_size']} units on Python's language "
+        f"reference, *measured* on {environment['cpu']}, fp32, each engine at its fastest:",
         "",
         "| | dense | pruned | gain |",
         "|---|---:|---:|---:|",

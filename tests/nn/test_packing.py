@@ -231,6 +231,13 @@ def test_tied_weights_are_stored_once(functional_head):
     agree(module, packed)
 
 
+def test_a_transposed_view_is_another_weight():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    module[1].weight = nn.Parameter(module[0].weight.detach().T)
+    assert module[1].weight.data_ptr() == module[0].weight.data_ptr()
+    agree(module, pack(module))
+
+
 def test_a_scalar_output_may_lose_its_axis():
     module = Lambda(
         {"rnn": nn.GRU(3, 4), "fc": nn.Linear(4, 1)},

@@ -138,5 +138,5 @@ def test_refusals():
         prune_(Tagger(), recipe(), teacher=Tagger())
     model = Tagger()
     model.cache = torch.ones(1, requires_grad=True) * 2
-    with pytest.raises(RecipeError, match="can't be copied .* pass teacher= to prune_"):
+    with pytest.raises(RecipeError, match=r"can't be copied .* pass teacher= to prune_"):
         distilled(model)

@@ -112,7 +112,7 @@ def test_refused_data(changes, message):
 
 
 def test_missing_data():
-    with pytest.raises(RecipeError, match="'pattern' is missing\n.*'method' is missing"):
+    with pytest.raises(RecipeError, match=r"'pattern' is missing\n.*'method' is missing"):
         Recipe.from_dict({})
 
 

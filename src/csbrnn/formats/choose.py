@@ -12,6 +12,7 @@ from csbrnn.formats.blocking import Blocking
 from csbrnn.formats.csb import CSBMatrix, stored_nbytes
 from csbrnn.formats.dense import DenseMatrix
 from csbrnn.formats.format import MAX_BLOCKS, Matrix, check_weight
+from csbrnn.numerics import FP32, Precision
 
 __all__ = ["Candidate", "default_candidates", "encode"]
 
@@ -41,26 +42,34 @@ def default_candidates(shape: tuple[int, int]) -> tuple[Candidate, ...]:
     )
 
 
-def encode(weight: NDArray[Any], candidates: Sequence[Candidate] | None = None) -> Matrix:
+def encode(
+    weight: NDArray[Any],
+    candidates: Sequence[Candidate] | None = None,
+    precision: Precision = FP32,
+) -> Matrix:
     """Return the smallest of dense and the CSB candidates, by total stored bits.
 
     Exact among what is tried: values, indices and padding are counted for each candidate before
-    one is encoded. Lossless whatever wins. Ties go to dense, then to the earlier candidate. Where
+    one is encoded. In fp32 lossless whatever wins. Ties go to dense, then to the earlier candidate. Where
     the pattern that made the matrix is known, pass its block and row group: they alone are then
     tried beside dense, which is faster, and finds blocks that the default list does not have.
 
     Args:
         weight: (rows, columns), fp32 and finite.
         candidates: Blocks and row groups to try; `default_candidates` if left out.
+        precision: What the weights are rounded to. It decides how much an index weighs.
 
     Raises:
         ArgumentError: The weight can't be stored, or a candidate's sizes don't fit together.
     """
     weight = check_weight(weight)
     shape, nonzero = (weight.shape[0], weight.shape[1]), weight != 0
-    best, least = None, weight.nbytes
+    dense = DenseMatrix(weight).with_precision(precision)
+    best, least = None, dense.nbytes
     for block, row_group in default_candidates(shape) if candidates is None else candidates:
-        nbytes = stored_nbytes(nonzero, Blocking(shape, block, row_group))
+        nbytes = stored_nbytes(nonzero, Blocking(shape, block, row_group), precision)
         if nbytes < least:
             best, least = Candidate(block, row_group), nbytes
-    return DenseMatrix(weight) if best is None else CSBMatrix.from_dense(weight, *best)
+    if best is None:
+        return dense
+    return CSBMatrix.from_dense(weight, *best).with_precision(precision)

@@ -8,7 +8,7 @@ block by block, row by row within a kernel. See docs/spec/format.md for the byte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from csbrnn.formats.format import (
     read_only,
     read_shape,
     read_values,
+    stored_dtypes,
     take_arrays,
 )
 from csbrnn.formats.index import ENCODINGS, Lines, choose_encodings, offsets
@@ -37,6 +38,7 @@ from csbrnn.formats.kernels import (
     row_counts,
     tiles,
 )
+from csbrnn.numerics import FP32, Precision, Quantized
 
 __all__ = ["CSBMatrix", "stored_nbytes"]
 
@@ -51,9 +53,12 @@ class CSBMatrix(Matrix):
         blocking: Shape, block and row group.
         row_groups: The row groups that each block keeps, numbered within the block.
         columns: The columns that each block keeps, numbered within the block.
-        values: (kept,) fp32, the kernels one after another, row by row within a kernel.
+        values: (kept,) in the precision's storage dtype: the kernels one after another, row by row
+            within a kernel.
         row_index: Encoding of ``row_groups`` in the file; one of `ENCODINGS`.
         col_index: Encoding of ``columns`` in the file.
+        precision: Number format of the values.
+        scales: (rows,) fp32, one for each row of the *matrix*, if the precision is scaled.
 
     Reference:
         Shi et al., "CSB-RNN", ICS 2020, section 3; the encodings of the index: ours.
@@ -63,9 +68,11 @@ class CSBMatrix(Matrix):
     blocking: Blocking
     row_groups: Lines
     columns: Lines
-    values: Float32Array
+    values: NDArray[Any]
     row_index: str
     col_index: str
+    precision: Precision = FP32
+    scales: Float32Array | None = None
 
     @classmethod
     def from_dense(
@@ -114,7 +121,7 @@ class CSBMatrix(Matrix):
     @property
     def index_bits(self) -> int:
         """Bits of both axes as encoded, padding to whole bytes included."""
-        return 8 * (self.nbytes - self.values.nbytes)
+        return 8 * sum(axis.nbytes for axis in self._encoded.values())
 
     @cached_property
     def row_offsets(self) -> NDArray[np.int64]:
@@ -163,17 +170,27 @@ class CSBMatrix(Matrix):
         """Return how evenly the kept weights are spread over the blocks."""
         return KernelStats.of(np.diff(self.value_offsets))
 
-    def to_dense(self) -> Float32Array:
-        """Return the dense matrix, pruned weights zero."""
+    def to_quantized(self) -> Quantized:
+        """Return the dense matrix as stored, pruned weights zero."""
         blocking = self.blocking
         (down, across), (rows, cols) = blocking.grid, blocking.tile
-        blocks = np.zeros((down, across, rows, cols), np.float32)
+        blocks = np.zeros((down, across, rows, cols), self.values.dtype)
         blocks[kernel_mask(self.row_groups, self.columns, blocking)] = self.values
         padded = blocks.transpose(0, 2, 1, 3).reshape(down * rows, across * cols)
-        dense: Float32Array = np.zeros(self.shape, np.float32)
+        dense = np.zeros(self.shape, self.values.dtype)
         if blocking.blocks:
             dense[:] = padded[: self.shape[0], : self.shape[1]]
-        return dense
+        return Quantized(dense, self.scales)
+
+    def with_precision(self, precision: Precision) -> CSBMatrix:
+        """Return the matrix in another precision, its kernels where they are."""
+        if precision is self.precision:
+            return self
+        dense, scales = precision.quantize(self.to_dense())
+        kernels = kernel_mask(self.row_groups, self.columns, self.blocking)
+        values = read_only(tiles(dense, self.blocking)[kernels])
+        scales = None if scales is None else read_only(scales)
+        return replace(self, values=values, precision=precision, scales=scales)
 
     def header(self) -> dict[str, Any]:
         """Return format, shape, dtype, block, row group and the encodings of the index."""
@@ -188,8 +205,9 @@ class CSBMatrix(Matrix):
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (kept,) fp32, ``rows`` and ``cols`` (nbytes,) uint8."""
-        return {"values": self.values, **self._encoded}
+        """Return ``values`` (kept,), ``scales`` where there are, ``rows``, ``cols`` uint8."""
+        scales = {} if self.scales is None else {"scales": self.scales}
+        return {"values": self.values, **scales, **self._encoded}
 
     @cached_property
     def _encoded(self) -> dict[str, NDArray[np.uint8]]:
@@ -208,25 +226,29 @@ class CSBMatrix(Matrix):
         """
         fields = Fields(header, where)
         fields.choice("format", (cls.FORMAT,))
-        shape = read_shape(fields)
+        shape, precision = read_shape(fields)
         block_rows, block_cols = fields.integers("block", 2, 1, MAX_DIMENSION)
         row_group = fields.integer("row_group", 1, MAX_DIMENSION)
         encodings = tuple(fields.choice(key, ENCODINGS) for key in ("row_index", "col_index"))
         fields.done()
         with located(where):
             blocking = Blocking(shape, (block_rows, block_cols), row_group)
-        values, *axes = take_arrays(
-            arrays, {"values": np.float32, "rows": np.uint8, "cols": np.uint8}, where
-        )
-        if any(array.ndim != 1 for array in (values, *axes)):
+        dtypes = stored_dtypes(precision) | dict.fromkeys(("rows", "cols"), np.dtype(np.uint8))
+        taken = take_arrays(arrays, dtypes, where)
+        stored, axes = taken["values"], [taken["rows"], taken["cols"]]
+        if any(array.ndim != 1 for array in (stored, *axes)):
             raise FormatError(f"{where}: values, rows and cols must be one-dimensional")
         with located(where):
-            row_groups, columns = decode_lines(blocking, encodings, axes, values.size)
-        values = read_values(values, values.shape, where)
-        return cls(blocking, row_groups, columns, values, *encodings)
+            row_groups, columns = decode_lines(blocking, encodings, axes, stored.size)
+        values, scales = read_values(
+            precision, stored, taken.get("scales"), stored.shape, shape[0], where
+        )
+        return cls(blocking, row_groups, columns, values, *encodings, precision, scales)
 
 
-def stored_nbytes(nonzero: NDArray[np.bool_], blocking: Blocking) -> int:
+def stored_nbytes(
+    nonzero: NDArray[np.bool_], blocking: Blocking, precision: Precision = FP32
+) -> int:
     """Return the `nbytes` that `CSBMatrix.from_dense` would take, at a fraction of its time.
 
     Shape:
@@ -234,4 +256,6 @@ def stored_nbytes(nonzero: NDArray[np.bool_], blocking: Blocking) -> int:
     """
     row_groups, columns = kept_lines(nonzero, blocking)
     *_, index_nbytes = choose_encodings(row_groups, columns)
-    return index_nbytes + 4 * int((row_counts(row_groups, blocking) * columns.counts).sum())
+    kept = int((row_counts(row_groups, blocking) * columns.counts).sum())
+    scales_nbytes = 4 * nonzero.shape[0] if precision.scaled else 0
+    return index_nbytes + precision.storage.itemsize * kept + scales_nbytes

@@ -9,16 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from csbrnn.errors import ArgumentError
 from csbrnn.formats.fields import Fields
 from csbrnn.formats.format import (
     Float32Array,
     Matrix,
+    check_shape,
     check_weight,
     read_only,
     read_shape,
     read_values,
+    stored_dtypes,
     take_arrays,
 )
+from csbrnn.numerics import FP32, Precision, Quantized
 
 __all__ = ["DenseMatrix"]
 
@@ -28,18 +32,52 @@ class DenseMatrix(Matrix):
     """A matrix stored whole, without an index.
 
     Args:
-        values: The weights, (rows, columns), fp32 and finite. Not copied: changing the caller's
-            array changes the matrix.
+        values: The weights in the precision's storage dtype, (rows, columns). Not copied: changing
+            the caller's array changes the matrix.
+        precision: Their number format.
+        scales: (rows,) fp32 if the precision is scaled, else None. Not copied.
 
     Raises:
-        ArgumentError: ``values`` is not a finite two-dimensional fp32 array within the caps.
+        ArgumentError: ``values`` and ``scales`` are not what the precision stores; in fp32, a
+            finite two-dimensional fp32 array within the caps.
     """
 
     FORMAT: ClassVar[str] = "dense"
-    values: Float32Array
+    values: NDArray[Any]
+    precision: Precision = FP32
+    scales: Float32Array | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", read_only(check_weight(self.values)))
+        if self.precision is FP32 and self.scales is None:
+            values = check_weight(self.values)
+        else:
+            values = self._checked()
+            if self.scales is not None:
+                object.__setattr__(self, "scales", read_only(self.scales))
+        object.__setattr__(self, "values", read_only(values))
+
+    def _checked(self) -> NDArray[Any]:
+        values, scales, precision = self.values, self.scales, self.precision
+        if values.ndim != 2 or values.dtype != precision.storage:
+            raise ArgumentError(
+                f"values in {self.dtype} must be a 2-D {precision.storage} array, not a"
+                f" {values.dtype} array of shape {values.shape}"
+            )
+        rows, columns = values.shape
+        check_shape((rows, columns))
+        if precision.max_columns is not None and columns > precision.max_columns:
+            raise ArgumentError(
+                f"a matrix in {self.dtype} must have at most {precision.max_columns} columns,"
+                f" not {columns}"
+            )
+        got = None if scales is None else (str(scales.dtype), scales.shape)
+        expected = ("float32", (rows,)) if precision.scaled else None
+        if got != expected:
+            raise ArgumentError(f"scales in {self.dtype} must be {expected}, not {got}")
+        problem = precision.problem(values, scales)
+        if problem is not None:
+            raise ArgumentError(problem)
+        return np.ascontiguousarray(values)
 
     @property
     def shape(self) -> tuple[int, int]:  # type: ignore[override]
@@ -56,17 +94,24 @@ class DenseMatrix(Matrix):
         """None."""
         return 0
 
-    def to_dense(self) -> Float32Array:
-        """Return a copy of the values."""
-        return self.values.copy()
+    def to_quantized(self) -> Quantized:
+        """Return the values, not copied, and the scales."""
+        return Quantized(self.values, self.scales)
+
+    def with_precision(self, precision: Precision) -> DenseMatrix:
+        """Return the matrix in another precision; see `Matrix.with_precision`."""
+        if precision is self.precision:
+            return self
+        values, scales = precision.quantize(self.to_dense())
+        return DenseMatrix(values, precision, scales)
 
     def header(self) -> dict[str, Any]:
         """Return format, shape and dtype."""
         return {"format": self.FORMAT, "shape": list(self.shape), "dtype": self.dtype}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values``: (rows, columns), fp32, C order."""
-        return {"values": self.values}
+        """Return ``values`` (rows, columns), C order, and ``scales`` (rows,) where there are."""
+        return {"values": self.values} | ({} if self.scales is None else {"scales": self.scales})
 
     @classmethod
     def from_arrays(
@@ -75,7 +120,10 @@ class DenseMatrix(Matrix):
         """Read a dense matrix back; see `Matrix.from_arrays`."""
         fields = Fields(header, where)
         fields.choice("format", (cls.FORMAT,))
-        shape = read_shape(fields)
+        shape, precision = read_shape(fields)
         fields.done()
-        (values,) = take_arrays(arrays, {"values": np.float32}, where)
-        return cls(read_values(values, shape, where))
+        taken = take_arrays(arrays, stored_dtypes(precision), where)
+        values, scales = read_values(
+            precision, taken["values"], taken.get("scales"), shape, shape[0], where
+        )
+        return cls(values, precision, scales)

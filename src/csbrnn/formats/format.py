@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from csbrnn.errors import ArgumentError, FormatError
 from csbrnn.formats.fields import Fields, shown
+from csbrnn.numerics import FP32, PRECISIONS, Precision, Quantized
+from csbrnn.numerics import check_weight as check_numbers
 
 __all__ = [
     "MAX_BLOCKS",
@@ -23,6 +25,7 @@ __all__ = [
     "read_only",
     "read_shape",
     "read_values",
+    "stored_dtypes",
     "take_arrays",
 ]
 
@@ -48,15 +51,19 @@ class Matrix(ABC):
     Attributes:
         FORMAT: The format's name in files and in `FORMATS`.
         shape: (rows, columns) of the dense matrix.
+        precision: The number format of the values.
+        scales: (rows,) fp32 if the precision is scaled; else None.
     """
 
     FORMAT: ClassVar[str]
     shape: tuple[int, int]
+    precision: Precision
+    scales: Float32Array | None
 
     @property
     def dtype(self) -> str:
-        """The number format of the values: "fp32", so far the only one."""
-        return "fp32"
+        """The name of the precision, as files have it."""
+        return self.precision.name
 
     @property
     def size(self) -> int:
@@ -71,7 +78,7 @@ class Matrix(ABC):
     @property
     @abstractmethod
     def index_bits(self) -> int:
-        """Bits of everything stored that is not a value, padding to whole bytes included."""
+        """Bits of what is neither a value nor a scale, padding to whole bytes included."""
 
     @property
     def nbytes(self) -> int:
@@ -84,11 +91,29 @@ class Matrix(ABC):
         return self.kept / self.size if self.size else 1.0
 
     @abstractmethod
+    def to_quantized(self) -> Quantized:
+        """Return the dense matrix as stored: values, zero where nothing is kept, and scales.
+
+        Shape:
+            returns: (rows, columns) in the precision's storage dtype, and (rows,) or None
+        """
+
     def to_dense(self) -> Float32Array:
-        """Return the dense matrix as a new array.
+        """Return the dense matrix in fp32, exactly as it is stored, as a new array.
 
         Shape:
             returns: (rows, columns)
+        """
+        return self.precision.dequantize(self.to_quantized())
+
+    @abstractmethod
+    def with_precision(self, precision: Precision) -> Matrix:
+        """Return the matrix with its weights in another precision, the same ones kept.
+
+        Itself if it has that precision. Weights that become zero are still kept.
+
+        Raises:
+            ArgumentError: It has more columns than the precision allows.
         """
 
     @abstractmethod
@@ -120,7 +145,11 @@ class Matrix(ABC):
 
     def __repr__(self) -> str:
         rows, columns = self.shape
-        return f"{type(self).__name__}({rows}x{columns}, kept={self.kept}, nbytes={self.nbytes})"
+        number = "" if self.precision is FP32 else f" {self.dtype}"
+        return (
+            f"{type(self).__name__}({rows}x{columns}{number}, kept={self.kept},"
+            f" nbytes={self.nbytes})"
+        )
 
 
 def check_shape(shape: tuple[int, int]) -> None:
@@ -142,17 +171,9 @@ def check_weight(weight: NDArray[Any]) -> Float32Array:
     Raises:
         ArgumentError: Not a finite two-dimensional fp32 array within the caps.
     """
-    if not isinstance(weight, np.ndarray) or weight.ndim != 2 or weight.dtype != np.float32:
-        got = (
-            f"a {weight.dtype} array of shape {weight.shape}"
-            if isinstance(weight, np.ndarray)
-            else type(weight).__name__
-        )
-        raise ArgumentError(f"a weight matrix must be a 2-D float32 array, not {got}")
+    weight = check_numbers(weight)
     check_shape((weight.shape[0], weight.shape[1]))
-    if not np.isfinite(weight).all():
-        raise ArgumentError("a weight matrix must be finite; it holds NaN or infinity")
-    return np.ascontiguousarray(weight, np.float32)
+    return weight
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -162,25 +183,36 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def read_shape(fields: Fields) -> tuple[int, int]:
+def read_shape(fields: Fields) -> tuple[tuple[int, int], Precision]:
     """Read ``shape`` and ``dtype``, which every format's header has.
 
     Raises:
         FormatError: Either is missing, of the wrong type or out of range.
     """
-    fields.choice("dtype", ("fp32",))
+    precision = PRECISIONS[fields.choice("dtype", PRECISIONS)]
     rows, columns = fields.integers("shape", 2, 0, MAX_DIMENSION)
     if rows * columns > MAX_WEIGHTS:
         raise FormatError(
             f"{fields.place('shape')} must have at most {MAX_WEIGHTS} weights, not {rows * columns}"
         )
-    return rows, columns
+    if precision.max_columns is not None and columns > precision.max_columns:
+        raise FormatError(
+            f"{fields.place('shape')} must have at most {precision.max_columns} columns in"
+            f" {precision.name}, not {columns}"
+        )
+    return (rows, columns), precision
+
+
+def stored_dtypes(precision: Precision) -> dict[str, np.dtype[Any]]:
+    """Return the arrays that hold a matrix's numbers, by name: ``values``, perhaps ``scales``."""
+    scales = {"scales": np.dtype(np.float32)} if precision.scaled else {}
+    return {"values": precision.storage} | scales
 
 
 def take_arrays(
-    arrays: Mapping[str, NDArray[Any]], dtypes: Mapping[str, type[np.generic]], where: str
-) -> list[NDArray[Any]]:
-    """Return the arrays named by ``dtypes``, in its order, refusing others and other dtypes.
+    arrays: Mapping[str, NDArray[Any]], dtypes: Mapping[str, np.dtype[Any]], where: str
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays named by ``dtypes``, refusing others and other dtypes.
 
     Raises:
         FormatError: An array is missing, unknown or of another dtype.
@@ -191,24 +223,29 @@ def take_arrays(
     for name, dtype in dtypes.items():
         if name not in arrays:
             raise FormatError(f"{where}: array {name} is missing")
-        if arrays[name].dtype != np.dtype(dtype):
-            raise FormatError(
-                f"{where}: array {name} must be {np.dtype(dtype)}, not {arrays[name].dtype}"
-            )
-    return [arrays[name] for name in dtypes]
+        if arrays[name].dtype != dtype:
+            raise FormatError(f"{where}: array {name} must be {dtype}, not {arrays[name].dtype}")
+    return {name: arrays[name] for name in dtypes}
 
 
-def read_values(values: NDArray[Any], shape: tuple[int, ...], where: str) -> Float32Array:
-    """Return a view of finite fp32 values of the given shape.
+def read_values(
+    precision: Precision,
+    values: NDArray[Any],
+    scales: NDArray[Any] | None,
+    shape: tuple[int, ...],
+    rows: int,
+    where: str,
+) -> Quantized:
+    """Return views of values of the given shape, and of their scales, checked.
 
     Raises:
-        FormatError: The shape differs, or a value is NaN or infinite.
+        FormatError: A shape differs, or a number is none that the precision has.
     """
     if values.shape != shape:
         raise FormatError(f"{where}: values must have shape {shape}, not {values.shape}")
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = int(np.argmin(finite.reshape(-1)))
-        raise FormatError(f"{where}: values must be finite; number {first} is not")
-    view: Float32Array = read_only(values)
-    return view
+    if scales is not None and scales.shape != (rows,):
+        raise FormatError(f"{where}: scales must have shape ({rows},), not {scales.shape}")
+    problem = precision.problem(values, scales)
+    if problem is not None:
+        raise FormatError(f"{where}: {problem}")
+    return Quantized(read_only(values), None if scales is None else read_only(scales))

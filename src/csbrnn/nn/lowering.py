@@ -92,11 +92,6 @@ class Lowering:
         self._states = StateFlow(stepwise="T" not in axes)
 
     @property
-    def layout(self) -> str:
-        """The input's axes as one text: ``"TBF"``."""
-        return "".join(self.axes)
-
-    @property
     def tokens(self) -> bool:
         """Whether the input is read as tokens."""
         return "F" not in self.axes

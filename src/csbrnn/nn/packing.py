@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from itertools import product
+from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from csbrnn import model as packed
@@ -96,17 +98,19 @@ def _read(
     what = f"can't pack {type(module).__name__}"
     refused: list[Lowering] = []
     for rank in _READINGS:
-        readings = [text for text in rank if layout in (None, text)]
-        attempts = [_lower(t, tuple(axes), input_size) for t in traces for axes in readings]
-        found = next((attempt for attempt in attempts if not attempt.reasons), None)
         # An input with more axes, which torch would take, would be computed differently.
         doubtful = [attempt for attempt in refused if attempt.misread == 0]
-        if found is not None and not doubtful:
-            return found
-        if found is not None:
-            hint = f"if the input is {found.layout} without a batch, pass layout={found.layout!r}"
-            raise UnsupportedModelError(what, [*_clearest(doubtful).reasons, hint])
-        refused += attempts
+        for traced, axes in product(traces, rank):
+            if layout not in (None, axes):
+                continue
+            attempt = _lower(traced, tuple(axes), input_size)
+            if attempt.reasons:
+                refused.append(attempt)
+            elif not doubtful:
+                return attempt
+            else:
+                hint = f"if the input is {axes!r} without a batch, pass layout={axes!r}"
+                raise UnsupportedModelError(what, [*_clearest(doubtful).reasons, hint])
     raise UnsupportedModelError(what, _clearest(refused).reasons)
 
 
@@ -126,13 +130,20 @@ def _lower(traced: Trace, axes: tuple[str, ...], input_size: int | None) -> Lowe
     return lowering
 
 
+_Key: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], torch.dtype]
+
+
 class _Encoder:
-    """Stores tensors: each weight once, however many layers share it."""
+    """Stores tensors: each weight once, however many layers share it.
+
+    Every tensor must stay alive while this does, as the drafts' and the module's do: addresses
+    tell them apart.
+    """
 
     def __init__(self, module: nn.Module, pattern: Pattern | None, pruner: Pruner | None) -> None:
         self._names = {_key(p): n for n, p in module.named_parameters(remove_duplicate=False)}
         self._pattern, self._pruner = pattern, pruner
-        self._matrices: dict[tuple[int, tuple[int, ...]], Matrix] = {}
+        self._matrices: dict[_Key, Matrix] = {}
 
     def matrix(self, tensor: Tensor) -> Matrix:
         key = _key(tensor)
@@ -140,15 +151,19 @@ class _Encoder:
             pattern = self._pattern
             if pattern is None and self._pruner is not None and key in self._names:
                 pattern = self._pruner.pattern_of(self._names[key])
-            self._matrices[key] = encode(_array(tensor), _candidates(pattern, tensor.shape))
+            array = _array(tensor)
+            # Without zeros dense is the smallest: nothing to try.
+            candidates = _candidates(pattern, array.shape) if not array.all() else []
+            self._matrices[key] = encode(array, candidates)
         return self._matrices[key]
 
     def vector(self, tensor: Tensor) -> packed.Vector:
         return _array(tensor)
 
 
-def _key(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
-    return tensor.data_ptr(), tuple(tensor.shape)
+def _key(tensor: Tensor) -> _Key:
+    """The same for tensors that are the same memory read in the same way."""
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
 def _array(tensor: Tensor) -> packed.Vector:

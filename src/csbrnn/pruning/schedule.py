@@ -39,5 +39,7 @@ class CubicSchedule:
         """
         if step >= self.end:
             return 0.0
-        progress = max(0, step - self.begin) / (self.end - self.begin)
+        if step <= self.begin:
+            return 1.0
+        progress = (step - self.begin) / (self.end - self.begin)
         return float((1 - progress) ** 3)

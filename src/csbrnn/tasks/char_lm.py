@@ -136,7 +136,7 @@ def train(
         task_loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         loss = task_loss if pruner is None else pruner.loss(task_loss)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), training.clip)
         optimizer.step()
         if pruner is not None:

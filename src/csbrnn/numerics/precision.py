@@ -1,0 +1,211 @@
+"""`Precision`: a number format of weights. `FP32`, `BF16` and `INT8` are all there are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.errors import ArgumentError
+from csbrnn.numerics.bf16 import bf16_from_fp32, fp32_from_bf16
+from csbrnn.numerics.int8 import LARGEST, MAX_COLUMNS, is_scale, quantize_vector
+
+__all__ = [
+    "BF16",
+    "FP32",
+    "INT8",
+    "PRECISIONS",
+    "Precision",
+    "Quantized",
+    "check_weight",
+    "precision_of",
+]
+
+Float32Array = NDArray[np.float32]
+
+
+class Quantized(NamedTuple):
+    """A weight matrix in some precision.
+
+    Attributes:
+        values: (rows, columns), in the precision's storage dtype. Zero is all bits zero.
+        scales: (rows,) fp32 where the precision is scaled; else None.
+    """
+
+    values: NDArray[Any]
+    scales: Float32Array | None
+
+
+class Precision(ABC):
+    """A number format of weights. It has no state, and there is one object of each.
+
+    `dequantize` is exact and `quantize` idempotent: quantizing what was dequantized gives the same
+    values and scales. Whatever the precision, activations and states are fp32; int8 products
+    quantize their operand on the way (`int8_product`), bf16 products don't round it.
+
+    Attributes:
+        name: In files and in `PRECISIONS`.
+        bits: Of one value.
+        storage: dtype of the stored values; uint16 stands for bf16.
+        scaled: Whether each row has a scale, its largest magnitude / 127.
+        max_columns: Most columns of a matrix whose products are still exact; None for any number.
+    """
+
+    name: ClassVar[str]
+    bits: ClassVar[int]
+    storage: ClassVar[np.dtype[Any]]
+    scaled: ClassVar[bool] = False
+    max_columns: ClassVar[int | None] = None
+
+    def quantize(self, weight: NDArray[Any]) -> Quantized:
+        """Return the nearest weights that the precision has, row by row.
+
+        Args:
+            weight: (rows, columns), fp32 and finite.
+
+        Raises:
+            ArgumentError: The weight is something else, or has too many columns.
+        """
+        weight = check_weight(weight)
+        if self.max_columns is not None and weight.shape[1] > self.max_columns:
+            raise ArgumentError(
+                f"a matrix in {self.name} must have at most {self.max_columns} columns, so that"
+                f" sums stay exact, not {weight.shape[1]}"
+            )
+        return self._quantize(weight)
+
+    @abstractmethod
+    def _quantize(self, weight: Float32Array) -> Quantized:
+        """`quantize`, its argument checked."""
+
+    @abstractmethod
+    def dequantize(self, quantized: Quantized) -> Float32Array:
+        """Return the fp32 weights that are stored, exactly, as a new array.
+
+        Shape:
+            returns: (rows, columns)
+        """
+
+    def rounded(self, weight: NDArray[Any]) -> Float32Array:
+        """Return what is left of a weight matrix: quantized and dequantized.
+
+        Shape:
+            weight, returns: (rows, columns)
+        """
+        return self.dequantize(self.quantize(weight))
+
+    @abstractmethod
+    def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
+        """Return the first thing wrong with values and scales from a stranger, their dtypes right.
+
+        None if they are what `quantize` could have returned.
+        """
+
+    def __repr__(self) -> str:
+        return self.name.upper()
+
+
+@final
+class _FP32(Precision):
+    name = "fp32"
+    bits = 32
+    storage = np.dtype(np.float32)
+
+    def _quantize(self, weight: Float32Array) -> Quantized:
+        return Quantized(weight, None)
+
+    def dequantize(self, quantized: Quantized) -> Float32Array:
+        return np.array(quantized.values, np.float32)
+
+    def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
+        return _first(np.isfinite(values), "values must be finite; number {} is not")
+
+
+@final
+class _BF16(Precision):
+    name = "bf16"
+    bits = 16
+    storage = np.dtype(np.uint16)
+
+    def _quantize(self, weight: Float32Array) -> Quantized:
+        return Quantized(bf16_from_fp32(weight), None)
+
+    def dequantize(self, quantized: Quantized) -> Float32Array:
+        return fp32_from_bf16(quantized.values)
+
+    def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
+        finite = (values & 0x7F80) != 0x7F80
+        return _first(finite, "values must be finite; number {} is not")
+
+
+@final
+class _INT8(Precision):
+    name = "int8"
+    bits = 8
+    storage = np.dtype(np.int8)
+    scaled = True
+    max_columns = MAX_COLUMNS
+
+    def _quantize(self, weight: Float32Array) -> Quantized:
+        return Quantized(*quantize_vector(weight))
+
+    def dequantize(self, quantized: Quantized) -> Float32Array:
+        values, scales = quantized
+        assert scales is not None
+        return values.astype(np.float32) * scales[:, None]
+
+    def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
+        assert scales is not None
+        return _first(
+            values >= -LARGEST, f"values must lie in -{LARGEST}..{LARGEST}; number {{}} is -128"
+        ) or _first(is_scale(scales), "scales must be as scale_of() makes them; number {} is not")
+
+
+FP32: Final[Precision] = _FP32()
+BF16: Final[Precision] = _BF16()
+INT8: Final[Precision] = _INT8()
+
+PRECISIONS: Final[dict[str, Precision]] = {p.name: p for p in (FP32, BF16, INT8)}
+"""Name, as files and users have it -> precision; the most exact first."""
+
+
+def precision_of(precision: Precision | str) -> Precision:
+    """Return a precision given by itself or by name.
+
+    Raises:
+        ArgumentError: There is none of that name.
+    """
+    if isinstance(precision, Precision):
+        return precision
+    if precision not in PRECISIONS:
+        raise ArgumentError(
+            f"a precision must be one of {', '.join(PRECISIONS)}, not {precision!r}"
+        )
+    return PRECISIONS[precision]
+
+
+def check_weight(weight: NDArray[Any]) -> Float32Array:
+    """Return ``weight`` as a C-ordered array, refusing what no precision can hold.
+
+    Raises:
+        ArgumentError: Not a finite two-dimensional fp32 array.
+    """
+    if not isinstance(weight, np.ndarray) or weight.ndim != 2 or weight.dtype != np.float32:
+        got = (
+            f"a {weight.dtype} array of shape {weight.shape}"
+            if isinstance(weight, np.ndarray)
+            else type(weight).__name__
+        )
+        raise ArgumentError(f"a weight matrix must be a 2-D float32 array, not {got}")
+    if not np.isfinite(weight).all():
+        raise ArgumentError("a weight matrix must be finite; it holds NaN or infinity")
+    return np.ascontiguousarray(weight, np.float32)
+
+
+def _first(holds: NDArray[np.bool_], message: str) -> str | None:
+    """The message with the number of the first value for which it doesn't hold."""
+    if holds.all():
+        return None
+    return message.format(int(np.argmin(holds.reshape(-1))))
