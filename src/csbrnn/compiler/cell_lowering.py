@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ class CellContext:
         x: Where the step's input is found.
         states: State name -> its vector.
         name: Makes the full name of a vector or a matrix from a short one.
+        activation_scales: Name of a matrix -> the static scale of what it multiplies.
     """
 
     cell: Cell
@@ -36,6 +37,7 @@ class CellContext:
     x: Slice
     states: Mapping[str, Slice]
     name: Callable[[str], str]
+    activation_scales: Mapping[str, float] = field(default_factory=dict)
 
 
 def lower_cell(builder: ProgramBuilder, context: CellContext) -> list[Instruction]:
@@ -175,6 +177,7 @@ class _CellLowering:
                     row_stop=(first + count) * rows,
                     bias=bias if k == 0 else None,
                     accumulate=k > 0,
+                    activation_scale=self._context.activation_scales.get(parameter),
                 )
             )
 

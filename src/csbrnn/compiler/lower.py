@@ -221,7 +221,18 @@ class _ModelLowering:
                     if bias is None
                     else self._builder.constant(f"{unit.name}.bias", bias).vector
                 )
-                here.code.append(MatVec(place.vector, sources[0], matrix, 0, unit.length, constant))
+                scale = self._model.activation_scales.get(f"{unit.layer.name}/weight")
+                here.code.append(
+                    MatVec(
+                        place.vector,
+                        sources[0],
+                        matrix,
+                        0,
+                        unit.length,
+                        constant,
+                        activation_scale=scale,
+                    )
+                )
             case Activation(function=("softmax" | "log_softmax") as function):
                 here.code.append(Softmax(place, sources[0], log=function == "log_softmax"))
             case Activation(function=function):
@@ -248,6 +259,11 @@ class _ModelLowering:
             x=x,
             states=self._states[unit.name],
             name=lambda short: f"{layer.name}.{short}{suffix}",
+            activation_scales={
+                p.name: self._model.activation_scales[key]
+                for p in cell.parameters
+                if (key := f"{layer.name}/{p.name}{suffix}") in self._model.activation_scales
+            },
         )
         here.code += lower_cell(self._builder, context)
         return self._states[unit.name][cell.output]

@@ -84,6 +84,9 @@ class MatVec:
     (and ``bias`` is None), else overwritten, starting from ``bias`` (a constant vector) or zero.
     Consecutive instructions with one destination form one sum, which a target may fuse. The source
     is never in the destination's vector.
+
+    A product of a matrix in int8 is `csbrnn.numerics.int8_product`, in fp32 and to the last bit:
+    the source is quantized with ``activation_scale``, or with its own if that is None.
     """
 
     destination: str
@@ -93,6 +96,7 @@ class MatVec:
     row_stop: int
     bias: str | None = None
     accumulate: bool = False
+    activation_scale: float | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class _Printer:
                     n,
                     "x".join(map(str, m.shape)),
                     m.FORMAT,
+                    m.dtype,
                     f"{m.density:.4f} kept",
                     _bytes(m.nbytes),
                 ]
@@ -106,9 +107,11 @@ class _Printer:
                     rows = ""
                 bias = "" if code.bias is None else f"{code.bias} + "
                 sign = "+=" if code.accumulate else "="
+                static = code.activation_scale
+                scale = "" if static is None else f" / {static:g}"
                 yield (
                     f"  matvec   {code.destination} {sign} {bias}"
-                    f"{code.matrix}{rows} @ {self._slice(code.source)}"
+                    f"{code.matrix}{rows} @ {self._slice(code.source)}{scale}"
                 )
             case Elementwise():
                 yield f"  element  {code.length}"

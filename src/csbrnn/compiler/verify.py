@@ -25,6 +25,7 @@ from csbrnn.compiler.program import (
     Softmax,
 )
 from csbrnn.errors import UnsupportedModelError
+from csbrnn.numerics import is_scale
 
 __all__ = ["program_problems", "verify_program"]
 
@@ -257,7 +258,13 @@ class _PassChecker:
     def _mat_vec(self, code: MatVec) -> None:
         if not self._need(code.matrix in self._program.matrices, f"no matrix {code.matrix!r}"):
             return
-        rows, columns = self._program.matrices[code.matrix].shape
+        matrix, scale = self._program.matrices[code.matrix], code.activation_scale
+        if scale is not None:
+            self._need(matrix.precision.scaled, f"{matrix.dtype} products have no activation_scale")
+            self._need(
+                bool(is_scale(scale)) and scale > 0, f"{scale} is not a scale; scale_of() makes one"
+            )
+        rows, columns = matrix.shape
         start, stop = code.row_start, code.row_stop
         self._need(0 <= start < stop <= rows, f"rows {start}:{stop} are not among the {rows}")
         self._whole(code.destination, stop - start)

@@ -50,9 +50,10 @@ def encode(
     """Return the smallest of dense and the CSB candidates, by total stored bits.
 
     Exact among what is tried: values, indices and padding are counted for each candidate before
-    one is encoded. In fp32 lossless whatever wins. Ties go to dense, then to the earlier candidate. Where
-    the pattern that made the matrix is known, pass its block and row group: they alone are then
-    tried beside dense, which is faster, and finds blocks that the default list does not have.
+    one is encoded. In fp32 it is lossless whatever wins. Ties go to dense, then to the earlier
+    candidate. Where the pattern that made the matrix is known, pass its block and row group: they
+    alone are then tried beside dense, which is faster, and finds blocks that the default list does
+    not have.
 
     Args:
         weight: (rows, columns), fp32 and finite.

@@ -229,7 +229,7 @@ class CSBMatrix(Matrix):
         shape, precision = read_shape(fields)
         block_rows, block_cols = fields.integers("block", 2, 1, MAX_DIMENSION)
         row_group = fields.integer("row_group", 1, MAX_DIMENSION)
-        encodings = tuple(fields.choice(key, ENCODINGS) for key in ("row_index", "col_index"))
+        row_index, col_index = (fields.choice(k, ENCODINGS) for k in ("row_index", "col_index"))
         fields.done()
         with located(where):
             blocking = Blocking(shape, (block_rows, block_cols), row_group)
@@ -239,11 +239,11 @@ class CSBMatrix(Matrix):
         if any(array.ndim != 1 for array in (stored, *axes)):
             raise FormatError(f"{where}: values, rows and cols must be one-dimensional")
         with located(where):
-            row_groups, columns = decode_lines(blocking, encodings, axes, stored.size)
+            row_groups, columns = decode_lines(blocking, (row_index, col_index), axes, stored.size)
         values, scales = read_values(
             precision, stored, taken.get("scales"), stored.shape, shape[0], where
         )
-        return cls(blocking, row_groups, columns, values, *encodings, precision, scales)
+        return cls(blocking, row_groups, columns, values, row_index, col_index, precision, scales)
 
 
 def stored_nbytes(

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from csbrnn.errors import UnsupportedModelError
 from csbrnn.formats import MAX_DIMENSION, MAX_WEIGHTS, CSBMatrix, Matrix
-from csbrnn.model.layers import Features, Layer, Recurrent, Signal, Tokens
+from csbrnn.model.layers import Embedding, Features, Layer, Recurrent, Signal, Tokens
+from csbrnn.numerics import is_scale
 
 __all__ = ["INPUT", "MAX_LAYERS", "MAX_STEP_VALUES", "NAME", "PackedModel", "problems", "verify"]
 
@@ -42,6 +43,8 @@ class PackedModel:
         metadata: JSON-able facts that don't change what is computed. "vocabulary", where present,
             lists the text of each token.
         provenance: JSON-able account of how the model was made.
+        activation_scales: "layer/parameter" of a matrix in int8 -> the static scale of what it
+            multiplies. Matrices left out take each operand's own, found when it is multiplied.
     """
 
     layers: tuple[Layer, ...]
@@ -49,6 +52,7 @@ class PackedModel:
     output: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    activation_scales: Mapping[str, float] = field(default_factory=dict)
 
     def layer(self, name: str) -> Layer:
         """Return the layer of that name.
@@ -91,6 +95,22 @@ class PackedModel:
             for layer in self.layers
             for name, matrix in layer.matrices.items()
         }
+
+    @property
+    def products(self) -> dict[str, Matrix]:
+        """The matrices that vectors are multiplied with: all but embedding tables."""
+        return {
+            f"{layer.name}/{name}": matrix
+            for layer in self.layers
+            if not isinstance(layer, Embedding)
+            for name, matrix in layer.matrices.items()
+        }
+
+    @property
+    def precision(self) -> str:
+        """The precision of the `products`: "fp32", "bf16" or "int8"; "mixed" where they differ."""
+        names = {matrix.dtype for matrix in self.products.values()} or {"fp32"}
+        return names.pop() if len(names) == 1 else "mixed"
 
     @property
     def nbytes(self) -> int:
@@ -156,7 +176,7 @@ def problems(model: PackedModel) -> list[str]:
         found.append(
             f"a step must compute at most {MAX_STEP_VALUES} values, not {model.step_values}"
         )
-    return found + _vocabulary_problems(model)
+    return found + _scale_problems(model) + _vocabulary_problems(model)
 
 
 def verify(model: PackedModel) -> None:
@@ -185,6 +205,19 @@ def _layer_problems(model: PackedModel, layer: Layer, earlier: set[str]) -> list
     if all(name in model.signals for name in layer.inputs):
         found += layer.problems([model.signals[name] for name in layer.inputs])
     # A source without a signal has its own line in the list: nothing to add here.
+    return found
+
+
+def _scale_problems(model: PackedModel) -> list[str]:
+    found: list[str] = []
+    products = model.products
+    for name, scale in model.activation_scales.items():
+        if name not in products or not products[name].precision.scaled:
+            found.append(f"activation_scales: {name!a} is no matrix in int8 that is multiplied")
+        elif not isinstance(scale, float) or not is_scale(scale) or scale == 0:
+            found.append(
+                f"activation_scales: {name!a} must be a number that scale_of() makes, not {scale!a}"
+            )
     return found
 
 
