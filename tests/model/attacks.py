@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csbrnn.model import save
+from csbrnn.formats import DenseMatrix
+from csbrnn.model import quantize, save
+from csbrnn.model.config import config_from_model
+from csbrnn.model.tensors import serialize_tensors
 
 from .models import language_model
 
@@ -152,9 +155,108 @@ def another_format(parts: Parts) -> None:
     parts.config["format"] = "onnx"
 
 
-@attack(r"config\.json: version must be at most 1, not 2; a newer csbrnn wrote this model")
+@attack(r"config\.json: version must be at most 2, not 3; a newer csbrnn wrote this model")
 def newer_version(parts: Parts) -> None:
+    parts.config["version"] = 3
+
+
+@attack(r"config\.json: activation_scales is missing")
+def version_2_without_scales(parts: Parts) -> None:
     parts.config["version"] = 2
+
+
+@attack(r"config\.json has unknown keys: 'activation_scales'")
+def version_1_with_scales(parts: Parts) -> None:
+    parts.config["activation_scales"] = {}
+
+
+@attack(r"activation_scales\['head/weight'\] must be a number, not True")
+def scale_true(parts: Parts) -> None:
+    parts.config |= {"version": 2, "activation_scales": {"head/weight": True}}
+
+
+@attack(r"activation_scales: 'lstm/weight_ih_l0' is no matrix in int8 that is multiplied")
+def scale_of_fp32(parts: Parts) -> None:
+    parts.config |= {"version": 2, "activation_scales": {"lstm/weight_ih_l0": 1.0}}
+
+
+def quantized(parts: Parts, precision: str) -> None:
+    """Take the language model in another precision, its last weight dense."""
+    head = language_model().layer("head")
+    dense = replace(head, weight=DenseMatrix(head.weight.to_dense()))
+    layers = tuple(dense if layer.name == "head" else layer for layer in language_model().layers)
+    model = quantize(replace(language_model(), layers=layers), precision)
+    parts.config, tensors = config_from_model(model)
+    data = serialize_tensors(tensors)
+    size = int.from_bytes(data[:8], "little")
+    parts.header, parts.data = json.loads(data[8 : 8 + size]), bytearray(data[8 + size :])
+
+
+@attack(r"activation_scales: 'head/weight' must be a number that scale_of\(\) makes, not 0\.1")
+def scale_of_too_many_bits(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.config["activation_scales"] = {"head/weight": 0.1}
+
+
+@attack(r"activation_scales: 'head/weight' must be a number that scale_of\(\) makes, not 0\.0")
+def scale_zero(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.config["activation_scales"] = {"head/weight": 0}
+
+
+@attack(r"\['weight'\]: values must lie in -127\.\.127; number 1 is -128")
+def int8_without_a_mirror(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.view("head/weight/values")[1] = 0x80
+
+
+@attack(r"\['weight'\]: scales must be as scale_of\(\) makes them; number 6 is not")
+def int8_scale_nan(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.view("head/weight/scales")[24:28] = np.float32("nan").tobytes()
+
+
+@attack(r"\['weight'\]: scales must have shape \(7,\), not \(1, 7\)")
+def int8_scales_of_another_shape(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.header["head/weight/scales"]["shape"] = [1, 7]
+
+
+@attack(r"\['weight'\]: array scales is missing")
+def int8_scales_missing(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.header["other/scales"] = parts.header.pop("head/weight/scales")
+
+
+@attack(r"\['weight'\] has unknown arrays: 'scales'")
+def bf16_with_scales(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.layers[2]["parameters"]["weight"]["dtype"] = "bf16"
+
+
+@attack(r"shape must have at most 133144 columns in int8, not 133145")
+def int8_sums_beyond_int32(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.layers[2]["parameters"]["weight"]["shape"] = [7, 133145]
+
+
+@attack(r"config\.json: 'lstm/weight_ih_l0' is in int8, as of version 2")
+def int8_in_version_1(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.config["version"] = 1
+    del parts.config["activation_scales"]
+
+
+@attack(r"array values must be int8, not uint8")
+def int8_unsigned(parts: Parts) -> None:
+    quantized(parts, "int8")
+    parts.header["lstm/weight_ih_l0/values"]["dtype"] = "U8"
+
+
+@attack(r"\['weight'\]: values must be finite; number 0 is not")
+def bf16_infinite(parts: Parts) -> None:
+    quantized(parts, "bf16")
+    parts.view("head/weight/values")[:2] = b"\x80\x7f"
 
 
 @attack(r"config\.json: version must be an integer in 1\.\.\d+, not True")
@@ -459,7 +561,7 @@ def three_dimensions(parts: Parts) -> None:
     parts.header["head/bias"]["shape"] = [7, 1, 1]
 
 
-@attack(r"tensor 'head/bias'\.dtype must be one of F32, U8, not 'F64'")
+@attack(r"tensor 'head/bias'\.dtype must be one of F32, BF16, I8, U8, not 'F64'")
 def unknown_dtype(parts: Parts) -> None:
     parts.header["head/bias"]["dtype"] = "F64"
 

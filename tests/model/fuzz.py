@@ -29,7 +29,8 @@ NASTY = [
     *(-1, 0, 1, 2, 3, 7, 8, 2**24, 2**24 + 1, 2**31, 2**32, 2**53 + 1, 2**63, 2**64, -(2**63)),
     *(0.0, -0.5, 1.5, 1e300, True, False, None, "", "input", "a/b", "..", "\0", "x" * 300, "𝄞"),
     *([], {}, [[]], [0], [0, 0], {"": 0}),
-    *("csb", "dense", "vector", "all", "flags", "bitmap", "list", "U8", "F32", "F16"),
+    *("csb", "dense", "vector", "all", "flags", "bitmap", "list", "U8", "F32", "F16", "BF16", "I8"),
+    *("fp32", "bf16", "int8", 2.0**-126, 2.0**-7, 1e37),
 ]
 RAW = [
     *("NaN", "Infinity", "-Infinity", "1e400", "-1e999", "1" * 5000),
@@ -123,7 +124,9 @@ def overwrite_data(rng: random.Random, config: bytes, tensors: bytes) -> tuple[b
         return config, tensors
     i = rng.randrange(start, len(tensors))
     nan, huge = np.float32("nan").tobytes(), np.float32(3e38).tobytes()
-    filler = rng.choice((b"\0", b"\xff", nan, huge, rng.randbytes(16))) * rng.choice((1, 4, 64))
+    filler = rng.choice((b"\0", b"\xff", b"\x80", nan, huge, rng.randbytes(16))) * rng.choice(
+        (1, 4, 64)
+    )
     filler = filler[: len(tensors) - i]
     return config, tensors[:i] + filler + tensors[i + len(filler) :]
 

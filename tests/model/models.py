@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from csbrnn.model import (
     PackedModel,
     Recurrent,
     Tokens,
+    quantize,
 )
 
 
@@ -107,4 +109,22 @@ def elman_model() -> PackedModel:
     return PackedModel((Recurrent("rnn", ("input",), stack, zeros),), Features(2), "rnn")
 
 
-MODELS = {"language": language_model, "branching": branching_model, "elman": elman_model}
+def int8_model() -> PackedModel:
+    """The language model in int8, embedding included, one matrix with a static activation scale."""
+    model = quantize(language_model(), "int8", include=["*"])
+    return replace(model, activation_scales={"lstm/weight_hh_l0": 2.0**-7})
+
+
+def bf16_model() -> PackedModel:
+    """The branching model in bf16, but for one matrix in int8 and one left in fp32."""
+    model = quantize(branching_model(), "bf16", keep_fp32=["skip/*"])
+    return quantize(model, "int8", include=["down/weight"])
+
+
+MODELS = {
+    "language": language_model,
+    "branching": branching_model,
+    "elman": elman_model,
+    "int8": int8_model,
+    "bf16": bf16_model,
+}

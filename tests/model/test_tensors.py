@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 
 from csbrnn.errors import FormatError
-from csbrnn.model.tensors import open_regular, read_tensors
+from csbrnn.model.tensors import open_regular, read_tensors, serialize_tensors
 
 TENSORS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -27,6 +27,20 @@ def test_reads_what_the_safetensors_package_writes(tmp_path, tensors, in_place):
         np.testing.assert_array_equal(got[name], values)
         assert got[name].dtype == values.dtype
         assert not values.size or not got[name].flags.writeable
+
+
+@pytest.mark.parametrize("tensors", [TENSORS, {}, {"b": TENSORS["b"], "a": np.zeros(3, np.int8)}])
+def test_writes_what_the_safetensors_package_writes(tensors):
+    assert serialize_tensors(tensors) == safetensors.numpy.save(tensors)
+
+
+def test_other_tools_read_bf16():
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load
+
+    got = load(serialize_tensors({"w": np.array([[0x3F80, 0xC000]], np.uint16)}))["w"]
+    assert got.dtype == torch.bfloat16
+    assert got.tolist() == [[1.0, -2.0]]
 
 
 def test_descriptors_are_closed(tmp_path):

@@ -1,9 +1,7 @@
-import gc
-
 import pytest
 import torch
 
-from csbrnn.pruning.lifetime import pruners
+from csbrnn.pruning import pruner
 
 
 @pytest.fixture(autouse=True)
@@ -13,9 +11,6 @@ def _one_thread_and_a_seed():
 
 
 @pytest.fixture(autouse=True)
-def _no_pruner_outlives_its_test():
-    """Most tests stop in the middle of a schedule: their pruners must not warn of it later."""
-    yield
-    for pruner in list(pruners.values()):
-        pruner.detach()
-    gc.collect()
+def _quiet_farewells(monkeypatch):
+    """Most tests leave a schedule in the middle, and mean it. (test_lifetime.py overrides this.)"""
+    monkeypatch.setattr(pruner, "farewell", lambda progress: None)

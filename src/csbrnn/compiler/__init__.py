@@ -4,9 +4,12 @@ In the order in which data passes: `schedule` cuts the model into units and pass
 a cell's matrix products, `cell_lowering` writes one cell's step and `lower` the whole program with
 `builder`; `copies` and `fuse` improve it (`access` tells what instructions touch), and `verify`
 with `declarations` checks it. `program` is the instruction set, `interpreter` its definition,
-`text` its print.
+`text` its print. With it, `calibration` finds static activation scales and `accuracy` tells what a
+precision costs.
 """
 
+from csbrnn.compiler.accuracy import PrecisionCost, precision_report
+from csbrnn.compiler.calibration import calibrate
 from csbrnn.compiler.interpreter import run_program
 from csbrnn.compiler.lower import lower
 from csbrnn.compiler.program import (
@@ -38,13 +41,16 @@ __all__ = [
     "MatVec",
     "MicroOp",
     "Pass",
+    "PrecisionCost",
     "Program",
     "Slice",
     "Softmax",
     "Stream",
     "Vector",
+    "calibrate",
     "format_program",
     "lower",
+    "precision_report",
     "program_problems",
     "run_program",
     "verify_program",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,6 +28,7 @@ from csbrnn.numerics import int8_product
 __all__ = ["run_program"]
 
 Array = NDArray[Any]
+Observer: TypeAlias = Callable[[MatVec, Array], None]
 _sigmoid = NUMPY_OPERATIONS["sigmoid"]
 
 
@@ -37,6 +38,8 @@ def run_program(
     states: Mapping[str, Array] | None = None,
     *,
     dtype: DTypeLike = np.float64,
+    quantize_activations: bool = True,
+    observe: Observer | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Runs a program over a sequence.
 
@@ -48,6 +51,9 @@ def run_program(
         xs: The sequence: features, or tokens as integers.
         states: Name in `Program.states` -> value before the sequence; zero if left out.
         dtype: Precision of the computation. With float64, all but int8 is the ideal result.
+        quantize_activations: False takes weights in int8 for the numbers they stand for, and rounds
+            nothing else: the ideal again.
+        observe: Called with each matrix-vector product and its operand, (..., columns).
 
     Shape:
         xs: (seq_len, ..., width) features, or (seq_len, ...) tokens; the dots are a batch.
@@ -57,7 +63,7 @@ def run_program(
     Raises:
         ArgumentError: ``xs`` or ``states`` don't fit the program.
     """
-    machine = _Machine(program, np.dtype(dtype))
+    machine = _Machine(program, np.dtype(dtype), quantize_activations, observe)
     with np.errstate(all="ignore"):
         return machine.run(np.asarray(xs), states)
 
@@ -65,18 +71,25 @@ def run_program(
 class _Machine:
     """Vectors and streams as arrays, their last axis being the vector's."""
 
-    def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
-        self._program, self._dtype = program, dtype
+    def __init__(
+        self,
+        program: Program,
+        dtype: np.dtype[Any],
+        quantize_activations: bool,
+        observe: Observer | None,
+    ) -> None:
+        self._program, self._dtype, self._observe = program, dtype, observe
+        in_integers = {
+            n for n, m in program.matrices.items() if m.precision.scaled and quantize_activations
+        }
         self._matrices = {
             n: m.to_dense().astype(dtype)
             for n, m in program.matrices.items()
-            if not m.precision.scaled
+            if n not in in_integers
         }
         # Small integers: exact in float64, whose products are the fastest exact ones.
         self._integers = {
-            n: m.to_quantized().values.astype(np.float64)
-            for n, m in program.matrices.items()
-            if m.precision.scaled
+            n: program.matrices[n].to_quantized().values.astype(np.float64) for n in in_integers
         }
         self._tables = {n: t.astype(dtype) for n, t in program.tables.items()}
         self._streams: dict[str, Array] = {}
@@ -172,6 +185,8 @@ class _Machine:
                 self._set(destination, self._get(source))
 
     def _mat_vec(self, code: MatVec) -> None:
+        if self._observe is not None:
+            self._observe(code, self._get(code.source))
         if code.matrix in self._integers:
             self._integer_mat_vec(code)
             return

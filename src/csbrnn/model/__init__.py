@@ -1,7 +1,8 @@
 """The packed model: a graph of layers, each weight in its format, on disk and in memory.
 
-`layers` are the nodes, `graph` the whole and its checks, `reference` what it computes, `store` the
-directory it is saved in; `config`, `tensors` and `strict_json` are what `store` reads with.
+`layers` are the nodes, `graph` the whole and its checks, `precision` changes its number format,
+`reference` is what it computes, `store` the directory it is saved in; `config`, `tensors` and
+`strict_json` are what `store` reads with.
 """
 
 from csbrnn.model.config import FORMAT_NAME, FORMAT_VERSION
@@ -19,6 +20,7 @@ from csbrnn.model.layers import (
     Tokens,
     Vector,
 )
+from csbrnn.model.precision import map_matrices, quantize
 from csbrnn.model.reference import States, run_reference
 from csbrnn.model.store import load, save
 
@@ -40,7 +42,9 @@ __all__ = [
     "Tokens",
     "Vector",
     "load",
+    "map_matrices",
     "problems",
+    "quantize",
     "run_reference",
     "save",
     "verify",

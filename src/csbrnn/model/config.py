@@ -29,11 +29,13 @@ from csbrnn.model.layers import (
     Tokens,
     Vector,
 )
+from csbrnn.numerics import FP32
 
 __all__ = ["FORMAT_NAME", "FORMAT_VERSION", "Tensors", "config_from_model", "model_from_config"]
 
 FORMAT_NAME: Final = "csbrnn-packed-model"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""Newest version that is read. Models in fp32 are written as version 1, which all readers read."""
 
 MAX_INPUTS: Final = 64
 """Most inputs of a layer. Ours: bounds work on hostile input."""
@@ -46,9 +48,10 @@ Parameters = dict[str, Matrix | Vector]
 def config_from_model(model: PackedModel) -> tuple[dict[str, Any], Tensors]:
     """Return the configuration and the tensors of a verified model."""
     tensors: Tensors = {}
+    fp32 = all(matrix.precision is FP32 for matrix in model.matrices.values())
     config = {
         "format": FORMAT_NAME,
-        "version": FORMAT_VERSION,
+        "version": 1 if fp32 else 2,
         "input": (
             {"kind": "features", "size": model.input.size}
             if isinstance(model.input, Features)
@@ -59,6 +62,8 @@ def config_from_model(model: PackedModel) -> tuple[dict[str, Any], Tensors]:
         "metadata": dict(model.metadata),
         "provenance": dict(model.provenance),
     }
+    if not fp32:
+        config["activation_scales"] = dict(model.activation_scales)
     return config, tensors
 
 
@@ -89,11 +94,17 @@ def model_from_config(config: object, tensors: Tensors, where: str) -> PackedMod
         for i, layer in enumerate(fields.items("layers", MAX_LAYERS))
     )
     metadata, provenance = (fields.fields(key).rest() for key in ("metadata", "provenance"))
+    scales = _read_scales(fields.fields("activation_scales")) if version >= 2 else {}
     fields.done()
     if unread:
         names = ", ".join(shown("/".join(key)) for key in sorted(unread)[:8])
         raise FormatError(f"{where}: tensors that no layer has: {names}")
-    return PackedModel(layers, model_input, output, metadata, provenance)
+    model = PackedModel(layers, model_input, output, metadata, provenance, scales)
+    if version == 1:
+        for name, matrix in model.matrices.items():
+            if matrix.precision is not FP32:
+                raise FormatError(f"{where}: {shown(name)} is in {matrix.dtype}, as of version 2")
+    return model
 
 
 def _layer_config(layer: Layer, tensors: Tensors) -> dict[str, Any]:
@@ -127,6 +138,17 @@ def _read_input(fields: Fields) -> Signal:
     count = fields.integer(key, 1, MAX_DIMENSION)
     fields.done()
     return Features(count) if kind == "features" else Tokens(count)
+
+
+def _read_scales(fields: Fields) -> dict[str, float]:
+    """Read names and numbers; `verify` tells whether they fit the model."""
+    scales: dict[str, float] = {}
+    where = fields.where
+    for name, value in fields.rest().items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise FormatError(f"{where}[{shown(name)}] must be a number, not {shown(value)}")
+        scales[name] = float(value)
+    return scales
 
 
 def _read_layer(fields: Fields, unread: Unread) -> Layer:

@@ -37,6 +37,10 @@ def run_reference(
 ) -> tuple[Array, States]:
     """Run a verified model over a sequence, in ``dtype`` throughout.
 
+    Weights in bf16 and int8 are taken for the numbers they stand for, and nothing else is rounded:
+    with float64 the result is the ideal that a target can come close to. What integer products
+    give to the last bit, quantized activations included, `csbrnn.compiler.run_program` tells.
+
     Args:
         model: A model that `verify` accepts.
         xs: The sequence: features, or tokens as integers.

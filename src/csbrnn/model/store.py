@@ -9,13 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-import safetensors.numpy
-
 from csbrnn.errors import FormatError
 from csbrnn.model.config import FORMAT_NAME, config_from_model, model_from_config
 from csbrnn.model.graph import PackedModel, problems, verify
 from csbrnn.model.strict_json import dump_json, parse_json
-from csbrnn.model.tensors import open_regular, read_tensors
+from csbrnn.model.tensors import open_regular, read_tensors, serialize_tensors
 
 __all__ = ["CONFIG_FILE", "MAX_CONFIG_NBYTES", "TENSOR_FILE", "load", "save"]
 
@@ -88,7 +86,7 @@ def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
     fresh.mkdir()
     try:
         _write(fresh / CONFIG_FILE, text)
-        _write(fresh / TENSOR_FILE, safetensors.numpy.save(tensors))
+        _write(fresh / TENSOR_FILE, serialize_tensors(tensors))
         load(fresh)
         _sync(fresh)
         _replace(target, fresh, target.with_name(f".{target.name}.{unique}.old"))

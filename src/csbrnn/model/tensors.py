@@ -1,18 +1,19 @@
-"""Reading safetensors files from strangers, in place.
+"""Writing safetensors files, and reading those of strangers in place.
 
 The safetensors package checks its files too, but copies every tensor; here they are mapped, and
-the subset is stricter: fp32 and bytes only, aligned, nothing between or behind the tensors. Writing
-is the package's.
+the subset is stricter: few dtypes, aligned, nothing between or behind the tensors. Neither does its
+NumPy half write bf16.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import math
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -24,12 +25,25 @@ from csbrnn.errors import FormatError
 from csbrnn.formats import MAX_WEIGHTS, Fields, shown
 from csbrnn.model.strict_json import parse_json
 
-__all__ = ["MAX_HEADER_NBYTES", "open_regular", "parse_tensors", "read_tensors"]
+__all__ = [
+    "MAX_HEADER_NBYTES",
+    "open_regular",
+    "parse_tensors",
+    "read_tensors",
+    "serialize_tensors",
+]
 
 MAX_HEADER_NBYTES: Final = 4 << 20
 """Largest tensor header. Ours: a tensor's entry takes about 100 bytes, so 40,000 of them."""
 
-_DTYPES: Final[dict[str, np.dtype[Any]]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "F32": np.dtype("<f4"),
+    "BF16": np.dtype("<u2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}
+"""Name in files -> dtype here; tensors are written in this order. NumPy has no bf16: its bits are a
+uint16."""
 
 
 @contextmanager
@@ -118,3 +132,26 @@ def parse_tensors(data: bytes | mmap.mmap, where: str) -> dict[str, NDArray[Any]
     if covered != size:
         raise FormatError(f"{where}: {size - covered} bytes belong to no tensor")
     return tensors
+
+
+def serialize_tensors(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return a safetensors file of C-ordered tensors, which `parse_tensors` reads.
+
+    Byte for byte what the package would write: wider dtypes come first, so that all are aligned.
+    """
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    ranks = list(names)
+    order = sorted(tensors.items(), key=lambda item: (ranks.index(item[1].dtype), item[0]))
+    header: dict[str, Any] = {}
+    end = 0
+    for name, values in order:
+        begin, end = end, end + values.nbytes
+        header[name] = {
+            "dtype": names[values.dtype],
+            "shape": list(values.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    data = (values.tobytes() for _, values in order)
+    return b"".join([len(text).to_bytes(8, "little"), text, *data])

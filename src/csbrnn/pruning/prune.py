@@ -34,8 +34,9 @@ def prune_(
             pruner.step()
         pruner.finalize()
 
-    Parameters stay the same objects, so an optimizer may be built before or after. The model may
-    be wrapped (DistributedDataParallel, torch.compile) before or after. Copies of the model are
+    Load or initialize the weights before. Parameters stay the same objects, so an optimizer may
+    be built before or after. The model may be wrapped (DistributedDataParallel, torch.compile)
+    before, or after if all ranks hold the same weights already. Copies of the model are
     plain models: they are not pruned.
 
     Args:

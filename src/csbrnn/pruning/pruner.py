@@ -53,6 +53,11 @@ class Pruner:
             target.parameter.register_hook(_mask_gradient(self._state, index))  # type: ignore[no-untyped-call]
             for index, target in enumerate(self._state.targets)
         ]
+        # What prune_ has derived from the weights holds only if training starts from them.
+        derived = self._state.relaxation is not None or bool(self._state.variables)
+        if self._distiller is not None:
+            derived = derived or self._distiller.copied
+        self._start = self._state.sample() if derived else None
         self._finalized = False
         self._losses = 0  # since the last step
         self._warned: set[str] = set()
@@ -80,6 +85,7 @@ class Pruner:
         Shape:
             ``()``, float32 or float64.
         """
+        self._check_start()
         self._losses += 1
         penalty = None if self._finalized else self.recipe.method.penalty(self._state)
         return self._state.targets[0].parameter.new_zeros(()) if penalty is None else penalty
@@ -95,7 +101,9 @@ class Pruner:
         Raises:
             ArgumentError: The recipe distills, and the model has not run in training mode since
                 the last call.
+            RecipeError: The weights were overwritten between ``prune_`` and the first loss.
         """
+        self._check_start()
         loss = task_loss
         if self._distiller is not None:
             loss = self._distiller.loss(task_loss)
@@ -123,6 +131,7 @@ class Pruner:
         """
         self._check_parameters()
         losses, self._losses = self._losses, 0
+        self._start = None
         if self._finalized:
             self._state.enforce()
             return
@@ -231,6 +240,7 @@ class Pruner:
                 " prune_(model, recipe)"
             )
         self._state.load(dict(data["state"]))
+        self._start = None
         self._progress.step = self._state.step
         if self._distiller is not None and data["teacher"] is not None:
             self._distiller.teacher.load_state_dict(data["teacher"])
@@ -238,6 +248,21 @@ class Pruner:
             self._dismiss_teacher()
             self._finalized = True
         self._progress.over = self.complete
+
+    def _check_start(self) -> None:
+        """Checks, once, that training starts from the weights that ``prune_`` saw."""
+        start, self._start = self._start, None
+        # The tolerance lets the model move to another device or to half precision.
+        if start is not None and not all(
+            torch.allclose(before.float(), now.float(), rtol=1e-2, atol=1e-6)
+            for before, now in zip(start, self._state.sample(), strict=True)
+        ):
+            raise RecipeError(
+                "training must start from the weights that prune_ saw, but they were overwritten"
+                " before the first loss(); load weights, and give all ranks the same (or wrap the"
+                " model in DistributedDataParallel), before prune_. To resume, call"
+                " pruner.load_state_dict()"
+            )
 
     def _check_parameters(self) -> None:
         model = self._model()

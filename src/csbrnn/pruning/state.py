@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from csbrnn.errors import ArgumentError
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.targets import Target
 
 __all__ = ["PruningState"]
+
+
+# Values kept of each weight, to see later whether all were overwritten.
+_SAMPLES = 64
 
 
 class PruningState:
@@ -78,6 +84,11 @@ class PruningState:
             for target, value in zip(self.targets, projected, strict=True):
                 target.parameter.copy_(value)
 
+    def sample(self) -> list[Tensor]:
+        """Returns a few values of each weight, by which a change of all of them can be seen."""
+        weights = [weight.reshape(-1) for weight in self.weights()]
+        return [w[:: max(1, w.numel() // _SAMPLES)].to("cpu", copy=True) for w in weights]
+
     def release(self) -> None:
         """Lets the weights go where they will again."""
         self.relaxation = None
@@ -100,14 +111,16 @@ class PruningState:
 
         if self.scope == "global":
             first = self.targets[0]
-            return apply(first.pattern, list(values), relaxed(first.density))
+            with _located(", ".join(target.name for target in self.targets)):
+                return apply(first.pattern, list(values), relaxed(first.density))
         results = []
         for target, value in zip(self.targets, values, strict=True):
             gates = target.gates if self.scope == "gate" else 1
-            pieces = [
-                apply(target.pattern, [piece], relaxed(target.density))[0]
-                for piece in torch.chunk(value, gates)
-            ]
+            with _located(target.name):
+                pieces = [
+                    apply(target.pattern, [piece], relaxed(target.density))[0]
+                    for piece in torch.chunk(value, gates)
+                ]
             results.append(torch.cat(pieces) if gates > 1 else pieces[0])
         return results
 
@@ -138,6 +151,15 @@ class PruningState:
             self.dropped.append(None if dropped is None else dropped.to(device, copy=True))
             for key, tensor in saved["variables"].items():
                 self.variables.setdefault(key, []).append(tensor.to(device, copy=True))
+
+
+@contextlib.contextmanager
+def _located(names: str) -> Iterator[None]:
+    """Says which weights a pattern refused: it knows them by their values only."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"{names}: {error}") from error
 
 
 def _widened(weight: Tensor) -> Tensor:
