@@ -19,6 +19,7 @@ class BuildLibrary(build_ext):
     """Compiles and links with the compiler named by CC, honouring CFLAGS and LDFLAGS."""
 
     def build_extension(self, ext):
+        """Compile and link in one command."""
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         compiler = os.environ.get("CC", "cc").split()
@@ -30,9 +31,12 @@ class BuildLibrary(build_ext):
         try:
             subprocess.run(command, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise CompileError(f"csbrnn needs a C compiler (set CC to choose one): {error}") from error
+            raise CompileError(
+                f"csbrnn needs a C compiler (set CC to choose one): {error}"
+            ) from error
 
     def get_ext_filename(self, fullname):
+        """Return a name without the Python version's tag."""
         return os.path.join(*fullname.split(".")) + ".so"
 
 

@@ -8,12 +8,13 @@ import pytest
 
 from csbrnn.formats import ENCODINGS, FORMATS, MAX_BLOCKS, MAX_DIMENSION, MAX_WEIGHTS, CSBMatrix
 from csbrnn.model import LAYERS, Activation, Combine, Features, Linear, PackedModel, load, save
-from csbrnn.model.config import MAX_INPUTS
+from csbrnn.model.config import FORMAT_VERSION, MAX_INPUTS
 from csbrnn.model.graph import MAX_LAYERS, MAX_STEP_VALUES, NAME
 from csbrnn.model.layers import MAX_STACK
 from csbrnn.model.store import MAX_CONFIG_NBYTES
 from csbrnn.model.strict_json import MAX_DEPTH
 from csbrnn.model.tensors import MAX_HEADER_NBYTES
+from csbrnn.numerics import MAX_COLUMNS, MAX_SCALE, MIN_SCALE, PRECISIONS
 
 SPEC = (Path(__file__).parents[2] / "docs" / "spec" / "format.md").read_text()
 
@@ -61,10 +62,22 @@ def test_the_example_is_what_is_written(example, tmp_path):
 
 def test_the_limits_are_the_code_s():
     rows = dict(re.findall(r"^\| (.*?) \| ([0-9^]+(?: MiB each)?) \|$", SPEC, re.MULTILINE))
-    assert list(rows.values()) == ["4 MiB each", "2^24", "2^22", "2^30", "2^24", "256", "64"]
+    assert list(rows.values()) == [
+        "4 MiB each",
+        "2^24",
+        "2^22",
+        "133144",
+        "2^30",
+        "2^24",
+        "256",
+        "64",
+    ]
     assert MAX_CONFIG_NBYTES == MAX_HEADER_NBYTES == 4 << 20
     assert MAX_DIMENSION == MAX_STEP_VALUES == 1 << 24
     assert MAX_BLOCKS == 1 << 22
+    assert MAX_COLUMNS == 133144
+    assert MIN_SCALE == 2.0**-125
+    assert float.fromhex("0x1.0204p121") == MAX_SCALE
     assert MAX_WEIGHTS == 1 << 30
     assert (MAX_LAYERS, MAX_STACK, MAX_INPUTS) == (256, 64, 64)
     assert f"nesting of at most\n{MAX_DEPTH}," in SPEC
@@ -72,5 +85,7 @@ def test_the_limits_are_the_code_s():
 
 
 def test_nothing_is_left_out():
+    assert [name for name in PRECISIONS if f'"{name}"' not in SPEC] == []
+    assert f"versions 1 and {FORMAT_VERSION}" in SPEC
     names = [*LAYERS, *FORMATS, *ENCODINGS, *Activation.FUNCTIONS, *Combine.FUNCTIONS]
     assert [name for name in names if f"`{name}`" not in SPEC] == []

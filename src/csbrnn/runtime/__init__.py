@@ -1,14 +1,15 @@
 """The CPU: a program becomes an image, and a small C library (``c/``) executes it in place.
 
-In the order in which data passes: `tiling` (with `blocks` and `sharing`) cuts weights into tiles,
-`elementwise` gives slots to values, `image` puts everything into one run of bytes, whose records
-`layout` lists; `library` loads the C code, `buffers` allocates for it, and `engine` (with `inputs`
-and `state`) is what users call.
+In the order in which data passes: `memory` places vectors, `barriers` orders the threads' work,
+`tiling` (with `blocks` and `sharing`) cuts weights into tiles, `elementwise` gives slots to values,
+and `image` puts everything into one run of bytes, whose records `layout` lists; `library` loads the
+C code, `buffers` allocates for it, and `engine` (with `inputs` and `state`) is what users call.
 """
 
 from csbrnn.runtime.engine import Engine, Stream, compile
-from csbrnn.runtime.image import Image, StateLayout, build_image
+from csbrnn.runtime.image import Image, build_image
 from csbrnn.runtime.library import available_isas, read_bandwidth
+from csbrnn.runtime.memory import StateLayout
 from csbrnn.runtime.state import State
 
 __all__ = [

@@ -55,7 +55,7 @@ def lower_elementwise(code: Elementwise, addresses: Mapping[str, int]) -> NDArra
             operand = addresses[operation.slice.vector] + operation.slice.start
         elif operation.op == "constant":
             operand = int(np.float32(operation.value).view(np.uint32))
-        records[place] = (OPERATIONS[operation.op], to, *(args + [0, 0])[:2], operand)
+        records[place] = (OPERATIONS[operation.op], to, *[*args, 0, 0][:2], operand)
     return records
 
 

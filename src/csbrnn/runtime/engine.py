@@ -28,9 +28,7 @@ _BAD_IMAGE, _BAD_TOKEN = 1, 3
 """Of ``csbrnn_error``."""
 
 
-def compile(
-    model: PackedModel | Program, threads: int = 1, isa: str | None = None
-) -> Engine:
+def compile(model: PackedModel | Program, threads: int = 1, isa: str | None = None) -> Engine:
     """Compile a model for this machine.
 
     Args:
@@ -147,9 +145,7 @@ class Engine:
         ys, after = self._run(xs[None], state, "x")
         return ys[0], after
 
-    def __call__(
-        self, xs: object, state: State | None = None
-    ) -> tuple[NDArray[np.float32], State]:
+    def __call__(self, xs: object, state: State | None = None) -> tuple[NDArray[np.float32], State]:
         """Run a sequence; ``state`` is not changed.
 
         Shape:
@@ -262,7 +258,9 @@ class Stream:
             if type(x) is not np.ndarray or x.shape != self.x.shape or x.dtype != self.x.dtype:
                 x = checked_input(x, self.engine.program.streams["input"], sequence=False)
                 if x.ndim != 1:
-                    raise ArgumentError(f"a stream has no batch: x must be one input, got {x.shape}")
+                    raise ArgumentError(
+                        f"a stream has no batch: x must be one input, got {x.shape}"
+                    )
             self.x[...] = x
         if self._turn is None:
             error = self._function(self._call)

@@ -5,10 +5,7 @@ docs/spec/program.md describes them, `csbrnn.runtime.layout` and ``c/image.h`` a
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,30 +24,18 @@ from csbrnn.compiler import (
     Slice,
     Softmax,
 )
-from csbrnn.compiler.access import reads, writes
-from csbrnn.formats import CSBMatrix
+from csbrnn.errors import UnsupportedModelError
+from csbrnn.formats import CSBMatrix, Matrix
+from csbrnn.numerics import FP32
 from csbrnn.runtime import layout
+from csbrnn.runtime.barriers import Barriers, join_sums
 from csbrnn.runtime.buffers import aligned
 from csbrnn.runtime.elementwise import lower_elementwise
 from csbrnn.runtime.layout import padded
+from csbrnn.runtime.memory import StateLayout, constant_values, state_layout, vector_addresses
 from csbrnn.runtime.tiling import Section, balance, tile_matrix
 
-__all__ = ["Image", "StateLayout", "build_image"]
-
-
-@dataclass(frozen=True)
-class StateLayout:
-    """Where states lie in a stream's memory.
-
-    Attributes:
-        places: Public name -> (first float of each vector, length of each).
-        nbytes: Bytes of all states, at the start of the memory.
-        fingerprint: Of names, lengths and places, 64 bits: equal layouts have equal fingerprints.
-    """
-
-    places: Mapping[str, tuple[tuple[int, ...], int]]
-    nbytes: int
-    fingerprint: int
+__all__ = ["Image", "build_image"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,8 @@ def build_image(program: Program, parts: int = 1) -> Image:
         parts: Shares that the work is cut into: the threads that will run it.
 
     Raises:
-        UnsupportedModelError: An element-wise part is too large.
+        UnsupportedModelError: A matrix is in a precision without kernels, or an element-wise part
+            is too large.
     """
     return _ImageBuilder(program, parts).build()
 
@@ -84,14 +70,15 @@ class _ImageBuilder:
 
     def __init__(self, program: Program, parts: int) -> None:
         self._program, self._parts = program, parts
+        self._matrices = _in_fp32(program)
         self._records: dict[str, list[Any]] = {name: [] for name in layout.TABLES}
         self._arrays: list[NDArray[Any]] = []  # what follows the tables
         self._size = 0  # bytes of `_arrays`, each rounded up to a line
         self._dense: dict[str, NDArray[np.float32]] = {}
         self._tables: dict[str, int] = {}
         self._numbers = {name: number for number, name in enumerate(_stream_order(program))}
-        self._address, self._state_floats, self._memory_floats = _addresses(program)
-        self._constants = _constants(program, self._address)
+        self._address, self._state_floats, self._memory_floats = vector_addresses(program)
+        self._constants = constant_values(program, self._address)
 
     def build(self) -> Image:
         column = 0
@@ -117,8 +104,8 @@ class _ImageBuilder:
             moves.append((self._numbers[stream], offset, place, vectors[vector].length))
         for source, stream, offset in part.writes:
             moves.append((self._numbers[stream], offset, self._at(source), source.length))
-        barriers = _Barriers(self._program)
-        for sum_ in _sums(part.instructions):
+        barriers = Barriers(self._program)
+        for sum_ in join_sums(part.instructions):
             record = self._instruction(sum_)
             record["flags"] = record.get("flags", 0) | layout.BARRIER * barriers.before(sum_)
             instructions.append(record)
@@ -199,23 +186,23 @@ class _ImageBuilder:
         return record
 
     def _row_loads(self, term: MatVec) -> NDArray[np.float64]:
-        matrix = self._program.matrices[term.matrix]
+        matrix = self._matrices[term.matrix]
         if isinstance(matrix, CSBMatrix):
             counts = np.repeat(matrix.columns.counts, np.diff(matrix.row_offsets))
-            loads = np.bincount(matrix.rows, counts, minlength=matrix.shape[0])
+            loads = np.bincount(matrix.rows, counts, minlength=matrix.shape[0]).astype(np.float64)
         else:
             loads = np.count_nonzero(self._weights(term.matrix), axis=1).astype(np.float64)
         return loads[term.row_start : term.row_stop]
 
     def _tiled(self, term: MatVec, bounds: NDArray[np.int64]) -> list[list[Section]]:
-        matrix = self._program.matrices[term.matrix]
+        matrix = self._matrices[term.matrix]
         rows = (term.row_start, term.row_stop)
         return tile_matrix(matrix, self._weights(term.matrix), rows, bounds)
 
     def _weights(self, name: str) -> NDArray[np.float32]:
         # Kept for the next term that uses rows of the same matrix, then dropped.
         if name not in self._dense:
-            self._dense = {name: self._program.matrices[name].to_dense()}
+            self._dense = {name: self._matrices[name].to_dense()}
         return self._dense[name]
 
     def _section(self, term: MatVec, section: Section) -> dict[str, int]:
@@ -265,13 +252,12 @@ class _ImageBuilder:
         for name, table in tables.items():
             header[name]["offset"], header[name]["count"] = offset, table.size
             offset += padded(table.nbytes, layout.LINE)
-        for name, fields in (("sections", ("heads", "indices", "values")),):
-            for field in fields:
-                tables[name][field] += offset
+        for field in ("heads", "indices", "values"):
+            tables["sections"][field] += offset
         lookups = tables["instructions"]["opcode"] == layout.OPCODES["lookup"]
         tables["instructions"]["offset"] += np.where(lookups, offset, 0).astype(np.uint64)
         data = aligned(offset + self._size)
-        states = self._state_layout()
+        states = state_layout(self._program, self._address, self._state_floats)
         values = {
             "magic": layout.MAGIC,
             "version": layout.VERSION,
@@ -292,88 +278,21 @@ class _ImageBuilder:
         data.flags.writeable = False
         return Image(data, states)
 
-    def _state_layout(self) -> StateLayout:
-        vectors = self._program.vectors
-        places = {
-            name: (tuple(self._address[m] for m in members), vectors[members[0]].length)
-            for name, members in self._program.states.items()
-        }
-        digest = hashlib.sha256(repr((list(places.items()), self._state_floats)).encode()).digest()
-        fingerprint = int.from_bytes(digest[:8], "little")
-        return StateLayout(places, 4 * self._state_floats, fingerprint)
 
-
-class _Barriers:
-    """Tells which instructions must wait until the threads have finished the earlier ones."""
-
-    def __init__(self, program: Program) -> None:
-        self._vectors = program.vectors
-        self._read: set[str] = set()
-        self._written: set[str] = set()
-
-    def before(self, sum_: list[Instruction]) -> bool:
-        read = {s.vector for code in sum_ for s in reads(code, self._vectors)}
-        written = {s.vector for code in sum_ for s in writes(code, self._vectors)}
-        # Rows of a sum are added up by the thread that owns them.
-        read -= {c.destination for c in sum_[1:] if isinstance(c, MatVec)}
-        needed = bool(
-            written & (self._read | self._written) or read & self._written
-        )
-        if needed:
-            self._read, self._written = set(), set()
-        self._read |= read
-        self._written |= written
-        return needed
-
-
-def _sums(instructions: tuple[Instruction, ...]) -> list[list[Instruction]]:
-    """Join consecutive products with one destination, of which only the first may overwrite it."""
-    sums: list[list[Instruction]] = []
-    for code in instructions:
-        previous = sums[-1][0] if sums else None
-        joins = (
-            isinstance(code, MatVec)
-            and code.accumulate
-            and isinstance(previous, MatVec)
-            and previous.destination == code.destination
-        )
-        if joins:
-            sums[-1].append(code)
-        else:
-            sums.append([code])
-    return sums
+def _in_fp32(program: Program) -> dict[str, Matrix]:
+    """Expand bf16, whose products are those of fp32; refuse what there are no kernels for."""
+    reasons = [
+        f"matrix {name!r} is in {matrix.dtype}: there are kernels for fp32 and bf16 only"
+        for name, matrix in program.matrices.items()
+        if matrix.precision.scaled
+    ]
+    if reasons:
+        raise UnsupportedModelError("can't compile for the CPU", reasons)
+    return {name: matrix.with_precision(FP32) for name, matrix in program.matrices.items()}
 
 
 def _stream_order(program: Program) -> list[str]:
     return ["input", "output", *(n for n in program.streams if n not in ("input", "output"))]
-
-
-def _addresses(program: Program) -> tuple[dict[str, int], int, int]:
-    """Give each vector whole cache lines: states first, then the rest; constants apart."""
-    address: dict[str, int] = {}
-    floats = {"memory": 0, "constants": 0}
-    ranks = {"state": 0, "input": 1, "scratch": 1, "constant": 2}
-    vectors = sorted(program.vectors.values(), key=lambda v: ranks[v.kind])
-    state_floats = 0
-    for kind, group in groupby(vectors, key=lambda v: ranks[v.kind]):
-        space = "constants" if kind == ranks["constant"] else "memory"
-        for vector in group:
-            flag = layout.CONSTANT if space == "constants" else 0
-            address[vector.name] = floats[space] | flag
-            floats[space] += padded(vector.length)
-        if kind == ranks["state"]:
-            state_floats = floats["memory"]
-    return address, state_floats, floats["memory"]
-
-
-def _constants(program: Program, address: Mapping[str, int]) -> NDArray[np.float32]:
-    places = {n: a & ~layout.CONSTANT for n, a in address.items() if a & layout.CONSTANT}
-    values = np.zeros(
-        sum(padded(program.vectors[name].length) for name in places), dtype=np.float32
-    )
-    for name, place in places.items():
-        values[place : place + program.vectors[name].length] = program.constants[name]
-    return values
 
 
 def _table(records: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = ["SHARES", "share_last"]
 
-SHARES: Final = np.array([[1, 0, 0, 0], [1 / 2, 1 / 2, 0, 0], [1 / 2, 1 / 4, 1 / 4, 0], [1 / 4] * 4])
+SHARES: Final = np.array(
+    [[1, 0, 0, 0], [1 / 2, 1 / 2, 0, 0], [1 / 2, 1 / 4, 1 / 4, 0], [1 / 4] * 4]
+)
 """Row ``n - 1``: how n copies of a column share its weight. Powers of two: halving is exact."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from csbrnn.errors import ArgumentError, FormatError
-from csbrnn.runtime.image import StateLayout
+from csbrnn.runtime.memory import StateLayout
 
 __all__ = ["State"]
 
@@ -55,8 +55,7 @@ class State(Mapping[str, NDArray[np.float32]]):
         """Return a copy of a state."""
         starts, length = self._place(name)
         streams = [self._data[:, start : start + length] for start in starts]
-        value = np.stack([s[0] for s in streams] if self.batch is None else streams)
-        return value
+        return np.stack([s[0] for s in streams] if self.batch is None else streams)
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
         """Set a state.

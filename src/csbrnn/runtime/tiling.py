@@ -37,6 +37,8 @@ _TILE_COST: Final = {16: 1.0, 8: 1.08, 4: 1.25}
 measured on Zen 5 (docs/spec/program.md), the work of building the operand included."""
 _DENSE_COST: Final = 0.97
 """A dense tile has no index to read."""
+_PANEL: Final = 4
+"""Dense strips that are read as one stream."""
 _BLOCK_COST: Final = 9.0
 """Fixed cost of a block, in tiles: its scatter and mispredicted loop ends. Measured."""
 
@@ -126,13 +128,12 @@ def tile_matrix(
             if best == "dense":
                 sections += _dense(kept, columns, bounds[share : share + 2])
             elif best == "blocks":
-                assert blocks is not None and isinstance(matrix, CSBMatrix)
+                assert blocks is not None
+                assert isinstance(matrix, CSBMatrix)
                 for group, windows, heads, indices, values in tile_blocks(matrix, blocks, share):
                     count = heads.size
                     sections.append(
-                        Section(
-                            "blocks", group, columns, values, count, heads, indices, 0, windows
-                        )
+                        Section("blocks", group, columns, values, count, heads, indices, 0, windows)
                     )
             else:
                 sections += cuts[int(best)].tile(kept, columns, share)
@@ -148,8 +149,15 @@ def _dense(
         return []
     rows = np.zeros((strips * STRIP, kept.shape[1]), np.float32)
     rows[: stop - start] = kept[start:stop]
-    values = rows.reshape(strips, STRIP, -1).transpose(0, 2, 1).reshape(-1, STRIP)
-    return [Section("dense", 16, columns, np.ascontiguousarray(values), strips, row=start)]
+    # Panels of four strips are interleaved column by column; the strips left over follow alone.
+    panels = strips // _PANEL * _PANEL * STRIP
+    values = np.concatenate(
+        [
+            part.reshape(-1, height, kept.shape[1]).transpose(0, 2, 1).reshape(-1, STRIP)
+            for part, height in ((rows[:panels], _PANEL * STRIP), (rows[panels:], STRIP))
+        ]
+    )
+    return [Section("dense", 16, columns, values, strips, row=start)]
 
 
 @dataclass(frozen=True)

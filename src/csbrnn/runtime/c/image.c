@@ -8,7 +8,16 @@ typedef struct {
     const unsigned char *bytes;
     uint64_t nbytes;
     const csbrnn_header *header;
+    /* Bytes that may still be looked at. Honest images share no records, so that their size is
+     * enough; without it, tables that point to one another would take cubic time to check. */
+    uint64_t budget;
 } checked;
+
+static int spend(checked *c, uint64_t nbytes) {
+    if (nbytes > c->budget) return 0;
+    c->budget -= nbytes;
+    return 1;
+}
 
 /* Whether `count` records of `size` bytes lie within the image, from an aligned start. Counts are
  * below 2^33 and sizes below 2^32, so that nothing overflows. */
@@ -45,17 +54,23 @@ static int check_indices(const uint16_t *indices, uint64_t count, uint32_t below
     return count == 0 || most < below;
 }
 
+/* End of a span's last strip of 16 rows. */
+static uint64_t strips_end(const csbrnn_span *span) {
+    return ((uint64_t)span->row + span->rows + 15u) & ~(uint64_t)15u;
+}
+
 static int check_dense(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint64_t stop = (uint64_t)s->row + (uint64_t)s->count * CSBRNN_STRIP;
     return s->group == 16 && s->columns <= s->source_length && s->row >= span->row &&
-           s->count <= (span->rows + 15u) / 16u && s->row % 16 == 0 &&
-           (uint64_t)s->row + (uint64_t)s->count * 16u <= (((uint64_t)span->row + span->rows + 15u) & ~(uint64_t)15u) &&
+           stop <= strips_end(span) && s->count <= UINT32_MAX / CSBRNN_STRIP &&
            inside(c, s->values, (uint64_t)s->count * s->columns, 64);
 }
 
-static int check_strips(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+static int check_strips(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
     const uint32_t group = s->group;
     if (group != 4 && group != 8 && group != 16) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_strip_head))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_strip_head))) return 0;
     const csbrnn_strip_head *head = at(c, s->heads);
     uint64_t tiles = 0;
     for (uint32_t k = 0; k < s->count; k++, head++) {
@@ -65,15 +80,16 @@ static int check_strips(const checked *c, const csbrnn_section *s, const csbrnn_
     }
     const uint64_t indices = tiles * (CSBRNN_STRIP / group);
     return inside(c, s->values, tiles, 64) && inside(c, s->indices, indices, 2) &&
-           check_indices(at(c, s->indices), indices, s->source_length);
+           spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
 }
 
-static int check_blocks(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
-    const uint64_t end = ((uint64_t)span->row + span->rows + 15u) & ~(uint64_t)15u;
+static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint64_t end = strips_end(span);
     uint64_t indices = 0, floats = 0;
     if (s->group == 0 || s->group > 32 || s->group % 4) return 0;
     if (s->windows == 0 || s->windows > 4) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_block_head))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_block_head))) return 0;
     const csbrnn_block_head *head = at(c, s->heads);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         uint64_t mask = head->mask, rows = 0;
@@ -85,10 +101,10 @@ static int check_blocks(const checked *c, const csbrnn_section *s, const csbrnn_
         floats += csbrnn_block_floats(s->group, head->columns);
     }
     return inside(c, s->indices, indices, 2) && inside(c, s->values, floats, 4) &&
-           check_indices(at(c, s->indices), indices, s->source_length);
+           spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
 }
 
-static int check_section(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+static int check_section(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
     if (s->dtype || s->source & CSBRNN_CONSTANT) return 0;
     if (!readable(c, s->source, s->source_length, 0)) return 0;
     switch (s->kind) {
@@ -99,15 +115,17 @@ static int check_section(const checked *c, const csbrnn_section *s, const csbrnn
     }
 }
 
-static int check_product(const checked *c, const csbrnn_instruction *in) {
+static int check_product(checked *c, const csbrnn_instruction *in) {
     const csbrnn_header *h = c->header;
     if (!writable(c, in->a, in->length, 1)) return 0;
     if (in->b != CSBRNN_NONE && !readable(c, in->b, in->length, 1)) return 0;
     if (!within(in->first, h->parts, h->spans.count)) return 0;
+    if (!spend(c, h->parts * sizeof(csbrnn_span))) return 0;
     const csbrnn_span *span = (const csbrnn_span *)at(c, h->spans.offset) + in->first;
     for (uint32_t p = 0; p < h->parts; p++, span++) {
         if (span->row % 16 || !within(span->row, span->rows, in->length)) return 0;
         if (!within(span->first_section, span->sections, h->sections.count)) return 0;
+        if (!spend(c, span->sections * sizeof(csbrnn_section))) return 0;
         const csbrnn_section *section = at(c, h->sections.offset);
         section += span->first_section;
         for (uint32_t k = 0; k < span->sections; k++)
@@ -116,8 +134,9 @@ static int check_product(const checked *c, const csbrnn_instruction *in) {
     return 1;
 }
 
-static int check_elementwise(const checked *c, const csbrnn_instruction *in) {
+static int check_elementwise(checked *c, const csbrnn_instruction *in) {
     if (!within(in->first, in->count, c->header->operations.count)) return 0;
+    if (!spend(c, in->count * sizeof(csbrnn_operation))) return 0;
     const csbrnn_operation *op = at(c, c->header->operations.offset);
     op += in->first;
     for (uint32_t k = 0; k < in->count; k++, op++) {
@@ -130,7 +149,7 @@ static int check_elementwise(const checked *c, const csbrnn_instruction *in) {
     return 1;
 }
 
-static int check_instruction(const checked *c, const csbrnn_instruction *in) {
+static int check_instruction(checked *c, const csbrnn_instruction *in) {
     const uint64_t n = in->length;
     switch (in->opcode) {
         case CSBRNN_PRODUCT: return check_product(c, in);
@@ -150,11 +169,13 @@ static int check_instruction(const checked *c, const csbrnn_instruction *in) {
     }
 }
 
-static int check_pass(const checked *c, const csbrnn_pass *pass) {
+static int check_pass(checked *c, const csbrnn_pass *pass) {
     const csbrnn_header *h = c->header;
     const csbrnn_stream *streams = at(c, h->streams.offset);
     if (!within(pass->first_instruction, pass->instructions, h->instructions.count)) return 0;
     if (!within(pass->first_move, (uint64_t)pass->reads + pass->writes, h->moves.count)) return 0;
+    if (!spend(c, ((uint64_t)pass->reads + pass->writes) * sizeof(csbrnn_move))) return 0;
+    if (!spend(c, pass->instructions * sizeof(csbrnn_instruction))) return 0;
     const csbrnn_move *m = at(c, h->moves.offset);
     m += pass->first_move;
     for (uint64_t k = 0; k < (uint64_t)pass->reads + pass->writes; k++, m++) {
@@ -188,7 +209,7 @@ static int check_streams(const checked *c) {
 
 csbrnn_error csbrnn_image_check(const void *image, size_t nbytes) {
     static const uint8_t magic[8] = {'c', 's', 'b', 'r', 'n', 'n', '\r', '\n'};
-    const checked c = {image, nbytes, image};
+    checked c = {image, nbytes, image, nbytes};
     const csbrnn_header *h = image;
     if (!image || nbytes < sizeof *h || (uintptr_t)image % CSBRNN_LINE) return CSBRNN_BAD_IMAGE;
     if (memcmp(h->magic, magic, sizeof magic) || h->version != CSBRNN_VERSION ||
