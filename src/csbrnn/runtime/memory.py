@@ -50,6 +50,7 @@ def vector_addresses(program: Program) -> tuple[dict[str, int], int, int]:
 
 
 def constant_values(program: Program, address: Mapping[str, int]) -> NDArray[np.float32]:
+    """Return all constants at their addresses, zero between them."""
     places = {n: a & ~CONSTANT for n, a in address.items() if a & CONSTANT}
     values = np.zeros(
         sum(padded(program.vectors[name].length) for name in places), dtype=np.float32
