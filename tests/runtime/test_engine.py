@@ -177,10 +177,10 @@ def _sparse_step(program, x):
         terms = weight * np.clip(x.astype(np.float64), -1e30, 1e30)
     terms[weight == 0] = 0
     bias = sum(v.astype(np.float64) for v in program.constants.values())
-    i, _, g, o = np.split(terms.sum(axis=1) + bias, 4)
+    i, f, g, o = np.split(terms.sum(axis=1) + bias, 4)
     with np.errstate(over="ignore"):
         s = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
-        return s(o) * np.tanh(s(i) * np.tanh(g))
+        return s(o) * np.tanh(s(f) * 0 + s(i) * np.tanh(g))
 
 
 def test_accepts_what_numpy_reads(rng):

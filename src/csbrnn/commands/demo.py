@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csbrnn.errors import ArgumentError, MissingDependencyError
+from csbrnn.errors import ArgumentError, MissingDependencyError, UnsupportedModelError
 
 try:
     import torch
@@ -77,6 +77,9 @@ QUICK = DemoSettings(
 
 #: Our contender on the dense twin of the pruned model.
 _DENSE = "csbrnn, dense weights"
+#: Largest difference of a logit between engine and PyTorch: fp32 sums of 512 terms in another
+#: order, carried through the state over the whole held-out text.
+_TOLERANCE = 1e-4
 _PROMPT = "The "
 _GENERATED = 240
 
@@ -126,6 +129,7 @@ def run_demo(
             modes=("step",),
             progress=lambda text, share: report(share, text),
         )
+    _check(result, race)
     result["latency_us"] = _latency(race, 1)
     result["latency_us_by_threads"] = {str(count): _latency(race, count) for count in (1, 2)}
     result["bench"] = race.to_dict()
@@ -216,6 +220,22 @@ def _measure(model: PackedModel, module: CharLM, corpus: TextCorpus) -> dict[str
         "compression": model.compression,
         "max_abs_error": float(np.abs(logits - expected[:, 0].numpy()).max()),
     }
+
+
+def _check(result: dict[str, Any], race: BenchResult) -> None:
+    """Refuses to report on an engine that does not compute the network."""
+    reasons = [
+        f"{skipped.contender} {skipped.variant}: {skipped.reason}"
+        for skipped in race.skipped
+        if skipped.contender == "csbrnn"
+    ]
+    if result["max_abs_error"] > _TOLERANCE:
+        reasons.append(
+            f"logits of the held-out text differ from PyTorch's by {result['max_abs_error']:.1e}, "
+            f"which must be at most {_TOLERANCE:.0e}"
+        )
+    if reasons:
+        raise UnsupportedModelError("the engine failed its check; please report this", reasons)
 
 
 def _latency(race: BenchResult, threads: int) -> dict[str, float]:
