@@ -1,0 +1,57 @@
+/* @title@ See @name@.h. */
+#include "@name@.h"
+@if array
+
+#include "@name@_weights.h"
+@end
+
+_Static_assert(sizeof(@name@_state) == @NAME@_STATE_NBYTES, "csbrnn.h is of another version");
+
+@if array
+@name@_error @name@_init(@name@_state *state) {
+    const void *weights = @name@_weights;
+    const size_t nbytes = sizeof @name@_weights;
+@else
+@name@_error @name@_init(@name@_state *state, const void *weights, size_t nbytes) {
+@end
+    if (!state) return @NAME@_BAD_ARGUMENT;
+    state->model.image = NULL;
+    unsigned k = 0;
+    const char *isa;
+    while ((isa = csbrnn_isa(k)) && !*isa) k++; /* nameless: see csbrnn_left_out.c */
+    if (!isa) return @NAME@_BAD_ISA;
+    csbrnn_model model;
+    csbrnn_error error = csbrnn_open(&model, weights, nbytes, isa);
+    if (error) return (@name@_error)error;
+    /* What is here was compiled for these sizes. */
+    if (csbrnn_memory_nbytes(&model) != sizeof state->memory ||
+        csbrnn_state_nbytes(&model) != @NAME@_SAVED_NBYTES ||
+        csbrnn_input_width(&model) != @NAME@_INPUT_SIZE ||
+        csbrnn_output_width(&model) != @NAME@_OUTPUT_SIZE)
+        return @NAME@_BAD_WEIGHTS;
+    state->model = model;
+    csbrnn_init(&state->model, state->memory);
+    return @NAME@_OK;
+}
+
+@if tokens
+@name@_error @name@_step(@name@_state *state, @name@_input token, float *output) {
+    if (!state || !state->model.image || !output) return @NAME@_BAD_ARGUMENT;
+    return (@name@_error)csbrnn_step(&state->model, state->memory, &token, output);
+}
+@else
+@name@_error @name@_step(@name@_state *state, const @name@_input *input, float *output) {
+    if (!state || !state->model.image || !input || !output) return @NAME@_BAD_ARGUMENT;
+    return (@name@_error)csbrnn_step(&state->model, state->memory, input, output);
+}
+@end
+
+@name@_error @name@_reset(@name@_state *state) {
+    if (!state || !state->model.image) return @NAME@_BAD_ARGUMENT;
+    csbrnn_init(&state->model, state->memory);
+    return @NAME@_OK;
+}
+
+const char *@name@_isa(const @name@_state *state) {
+    return state && state->model.image ? csbrnn_model_isa(&state->model) : NULL;
+}
