@@ -207,6 +207,41 @@ def bench(
     _write_json(json_file, result)
 
 
+@app.command()
+def export(
+    model: ModelDir,
+    out: Annotated[
+        Path, typer.Option(help="Folder to write: new, empty, or that of an earlier export.")
+    ],
+    name: Annotated[
+        str, typer.Option(help="What files and C identifiers begin with: NAME_init, NAME_step, ..")
+    ] = "model",
+    weights: Annotated[
+        str, typer.Option(help="`array`: constants in C. `binary`: NAME.bin, beside the code.")
+    ] = "array",
+    isa: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instruction set to keep: `baseline`, `avx2`, ..; may be given several times. "
+            "Left out: all, and the best is chosen at run time."
+        ),
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Write a packed model as plain C, for use without Python.
+
+    The runtime's sources, the weights, a header, an example, a Makefile and CMakeLists.txt. Prints
+    the flash and RAM that they need; code is measured with the compiler that CC names.
+    """
+    from csbrnn.commands.export import export_model
+    from csbrnn.model import load
+
+    result = export_model(
+        load(model), out, name=name, weights=weights, isas=isa or None, console=_console()
+    )
+    _write_json(json_file, result)
+
+
 def main() -> None:
     """Entry point: runs the command line and turns errors into one line and an exit status."""
     try:

@@ -82,8 +82,15 @@ def branching_model(rng):
     """Bidirectional layers and element-wise parts of several sources."""
     return PackedModel(
         (
-            recurrent(rng, CELLS["lstm"], "a", input_size=6, hidden_size=19, bidirectional=True,
-                      num_layers=2),  # fmt: skip
+            recurrent(
+                rng,
+                CELLS["lstm"],
+                "a",
+                input_size=6,
+                hidden_size=19,
+                bidirectional=True,
+                num_layers=2,
+            ),
             Linear("skip", ("input",), dense(rng, 38, 6), None),
             Combine("sum", ("a", "skip"), "add"),
             Combine("product", ("sum", "a"), "multiply"),

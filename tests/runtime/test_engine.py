@@ -262,7 +262,7 @@ def test_the_environment_chooses_the_isa(rng, monkeypatch):
         monkeypatch.setenv("CSBRNN_ISA", isa)
         assert Engine(program).isa == isa
     monkeypatch.setenv("CSBRNN_ISA", "altivec")
-    with pytest.raises(errors.ArgumentError, match="CSBRNN_ISA must be one of .* got 'altivec'"):
+    with pytest.raises(errors.ArgumentError, match=r"CSBRNN_ISA must be one of .* got 'altivec'"):
         Engine(program)
 
 

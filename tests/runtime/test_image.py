@@ -1,4 +1,4 @@
-import ctypes
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -99,7 +99,6 @@ def test_records_are_those_of_the_header_file(tmp_path):
         "CSBRNN_CONSTANT": layout.CONSTANT,
     }
     asserts += [f'_Static_assert({name} == {value}u, "{name}");' for name, value in names.items()]
-    source = native.HERE / "layout_check.c"
     source = tmp_path / "layout_check.c"
     source.write_text('#include "image.h"\n' + "\n".join(asserts) + "\nint main(void){return 0;}\n")
     native.build(tmp_path / "layout", source, library=())
@@ -132,7 +131,7 @@ def test_shares_are_balanced_and_whole_strips():
             assert bounds[-1] == rows
             assert (np.diff(bounds) >= 0).all()
             assert all(b % 16 == 0 or b == rows for b in bounds)
-            shares = [load[a:b].sum() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+            shares = [load[a:b].sum() for a, b in pairwise(bounds)]
             # A cut is at most half a strip of the heaviest rows from where it should be.
             assert max(shares) <= load.sum() / parts + 16 * load.max() + 8 * rows
 
@@ -141,4 +140,3 @@ def test_equal_programs_of_other_sizes_have_other_state_layouts():
     rng = np.random.default_rng(0)
     layouts = [build_image(lower(models.model(rng, hidden_size=h))).states for h in (20, 20, 21)]
     assert layouts[0].fingerprint == layouts[1].fingerprint != layouts[2].fingerprint
-    assert ctypes.sizeof(ctypes.c_uint64) == 8

@@ -77,8 +77,9 @@ def test_is_part_of_a_cxx_program(tmp_path):
     for source in sorted(native.SOURCES.glob("*.c")):
         objects.append(str(tmp_path / source.stem) + ".o")
         subprocess.run(["cc", "-O1", "-std=c11", "-c", source, "-o", objects[-1]], check=True)
-    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{native.SOURCES}",
-               native.HERE / "harness_cxx.cpp", *objects, "-pthread", "-o", tmp_path / "cxx"]  # fmt: skip
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{native.SOURCES}", "-pthread"]
+    program = native.HERE / "harness_cxx.cpp"
+    command = ["g++", *flags, program, *objects, "-o", tmp_path / "cxx"]
     subprocess.run(command, check=True)
     native.run(tmp_path / "cxx")
 

@@ -5,9 +5,10 @@ calls are timed fairly, `roofline` what the machine could do at best, `environme
 is, `result` what is found, and `report` shows it.
 """
 
-from csbrnn.bench.cases import CASES, Case, generate, parse_layout
+from csbrnn.bench.cases import CASES, Case, generate
 from csbrnn.bench.contender import TOLERANCES, Contender, Prepared, UnavailableError
 from csbrnn.bench.contenders import CONTENDERS
+from csbrnn.bench.layouts import Layout, parse_layout
 from csbrnn.bench.environment import describe_environment
 from csbrnn.bench.result import Bandwidth, BenchResult, Row, Skipped
 from csbrnn.bench.runner import MODES, run_bench

@@ -2,78 +2,98 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.bench.random_csb import random_csb
+from csbrnn.bench.layouts import DENSE, Layout, layout_of, parse_layout
 from csbrnn.cells import GRU, LSTM, Stack
 from csbrnn.errors import ArgumentError
-from csbrnn.formats import Candidate, CSBMatrix, DenseMatrix, Matrix
-from csbrnn.model import Embedding, Features, Layer, Linear, PackedModel, Recurrent, verify
+from csbrnn.formats import CSBMatrix, DenseMatrix, Matrix
+from csbrnn.model import Features, PackedModel, Recurrent, map_matrices, quantize, verify
 
-__all__ = ["CASES", "DEFAULT_LAYOUT", "Case", "generate", "parse_layout"]
+__all__ = ["CASES", "DEFAULT_LAYOUT", "Case", "generate"]
 
 DEFAULT_LAYOUT: Final = "block=16x64 row_group=16"
 """Stripes of 16 rows: what the engine's tiles are made for (PEERS.md, "groups of 16")."""
 
-FILL: Final = np.float32(1e-12)
-"""A weight that changes no result in fp32, but is not zero; its products are not subnormal."""
+STEP: Final = np.float32(1 / 127)
+"""Of a row's largest weight: the smallest that int8 still tells from zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A model to measure.
+    """A model to measure, and the same network in other layouts.
 
     Attributes:
         name: How results name it.
         model: The model as it would be deployed; it must be causal, for it is run step by step.
+        layouts: Text of a layout -> a model of the same sizes in it, each with weights of its own;
+            ``model`` alone if left out.
 
     Raises:
-        ArgumentError: The model is bidirectional.
-        UnsupportedModelError: The model is not valid.
+        ArgumentError: A model is bidirectional.
+        UnsupportedModelError: A model is not valid.
     """
 
     name: str
     model: PackedModel
+    layouts: Mapping[str, PackedModel] = field(default_factory=dict)
+    _deployed: dict[tuple[str, str, bool], PackedModel] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
-        verify(self.model)
-        if not self.model.causal:
-            raise ArgumentError(
-                f"case {self.name!r}: the model must be causal to be run step by step, but it is "
-                "bidirectional"
-            )
+        if not self.layouts:
+            object.__setattr__(self, "layouts", {_layout_text(self.model): self.model})
+        for model in self.layouts.values():
+            verify(model)
+            if not model.causal:
+                raise ArgumentError(
+                    f"case {self.name!r}: the model must be causal to be run step by step, but it "
+                    "is bidirectional"
+                )
 
     @cached_property
     def dense(self) -> PackedModel:
-        """The same weights with every matrix stored dense, pruned zeros included."""
+        """`model` in fp32 with every matrix stored dense, pruned zeros included, as peers run it."""
         return _mapped(self.model, lambda matrix: DenseMatrix(matrix.to_dense()))
 
     @cached_property
-    def filled(self) -> PackedModel:
-        """The dense twin with `FILL` for every zero: csbrnn leaves zeros out wherever they are."""
-        return _mapped(self.model, lambda matrix: DenseMatrix(_filled(matrix.to_dense())))
-
-    @cached_property
     def layout(self) -> str:
-        """How the pruned matrices are stored: ``"block=16x64 row_group=16"``, or ``"dense"``."""
-        layouts = {
-            layout_text(matrix)
-            for matrix in self.model.matrices.values()
-            if isinstance(matrix, CSBMatrix)
-        }
-        return ", ".join(sorted(layouts)) or "dense"
+        """How `model` is stored: ``"block=16x64 row_group=16"``, or ``"dense"``."""
+        return next(text for text, model in self.layouts.items() if model is self.model)
 
     @property
     def is_dense(self) -> bool:
-        """Whether no matrix is stored pruned."""
-        return self.layout == "dense"
+        """Whether one of the layouts prunes nothing."""
+        return DENSE in self.layouts
+
+    def deployed(
+        self, precision: str, layout: str | None = None, *, unpruned: bool = False
+    ) -> PackedModel:
+        """The model in a precision and a layout; asked again, the same object.
+
+        Args:
+            precision: "fp32", "bf16" or "int8".
+            layout: One of `layouts`; that of `model` if left out.
+            unpruned: Fill every zero with a weight so small that it hardly changes what is
+                computed, yet is stored and multiplied in any precision: csbrnn leaves zeros out
+                wherever they are.
+        """
+        key = (precision, self.layout if layout is None else layout, unpruned)
+        if key not in self._deployed:
+            model = self.layouts[key[1]]
+            if unpruned:
+                model = _mapped(model, lambda matrix: DenseMatrix(_filled(matrix.to_dense())))
+            # What came quantized is not rounded again unless another precision is asked for.
+            same = model.precision == precision
+            self._deployed[key] = model if same else quantize(model, precision)
+        return self._deployed[key]
 
     def inputs(self, steps: int, seed: int = 0) -> NDArray[Any]:
         """Random inputs: standard normal features, or uniform tokens.
@@ -109,8 +129,8 @@ CASES: Final = tuple(_SHAPES)
 """Names that `generate` takes."""
 
 
-def generate(name: str, layout: str = DEFAULT_LAYOUT, seed: int = 0) -> Case:
-    """Makes one of `CASES` with random weights of the given layout at its paper's pruning rate.
+def generate(name: str, layout: str | Sequence[str] = DEFAULT_LAYOUT, seed: int = 0) -> Case:
+    """Makes one of `CASES` with random weights at its paper's pruning rate.
 
     Values are Gaussian, scaled so that a gate's sum has unit variance; how much each block keeps
     is spread as pruning spreads it (see `random_csb`). Speed depends on sizes and spread alone,
@@ -118,88 +138,64 @@ def generate(name: str, layout: str = DEFAULT_LAYOUT, seed: int = 0) -> Case:
 
     Args:
         name: One of `CASES`.
-        layout: As `parse_layout` reads it; a case that is not pruned is dense whatever is asked.
+        layout: One or several, as `parse_layout` reads them: one model each, the first being what
+            peers run unpruned. A case that is not pruned is dense whatever is asked.
         seed: Of the weights.
 
     Raises:
-        ArgumentError: The name or the layout is not known.
+        ArgumentError: The name or a layout is not known, or there is no layout.
     """
     if name not in _SHAPES:
         raise ArgumentError(f"a case must be one of {', '.join(CASES)}, not {name!r}")
-    stack, pruning_rate = _SHAPES[name].stack, _SHAPES[name].pruning_rate
-    candidate = parse_layout(layout)
-    if pruning_rate == 1:
-        candidate = None
+    texts = (layout,) if isinstance(layout, str) else tuple(layout)
+    if not texts:
+        raise ArgumentError("a case must have at least one layout")
+    shape, models = _SHAPES[name], dict[str, PackedModel]()
+    for parsed in map(parse_layout, texts):
+        chosen = None if shape.pruning_rate == 1 else parsed
+        text = DENSE if chosen is None else str(chosen)
+        if text not in models:
+            models[text] = _random_model(shape, chosen, seed)
+    return Case(name, next(iter(models.values())), models)
+
+
+def _random_model(shape: _Shape, layout: Layout | None, seed: int) -> PackedModel:
     rng = np.random.default_rng(seed)
-    parameters: dict[str, Any] = {}
-    for parameter, shape in stack.parameter_shapes().items():
-        if len(shape) == 1:
-            parameters[parameter] = 0.1 * rng.standard_normal(shape, np.float32)
+    stack, parameters = shape.stack, dict[str, Any]()
+    for name, size in stack.parameter_shapes().items():
+        if len(size) == 1:
+            parameters[name] = 0.1 * rng.standard_normal(size, np.float32)
         else:
-            parameters[parameter] = _random_matrix(shape, candidate, pruning_rate, rng)
+            parameters[name] = _random_matrix((size[0], size[1]), layout, shape.pruning_rate, rng)
     layer = Recurrent("rnn", ("input",), stack, parameters)
-    return Case(name, PackedModel((layer,), Features(stack.input_size), "rnn"))
-
-
-def parse_layout(text: str) -> Candidate | None:
-    """Reads ``"block=16x64 row_group=16"``; None for ``"dense"``.
-
-    Raises:
-        ArgumentError: The text reads otherwise, or the row group does not divide the block.
-    """
-    if text.strip() == "dense":
-        return None
-    match = re.fullmatch(r"\s*block=(\d+)x(\d+)(?:\s+row_group=(\d+))?\s*", text)
-    if match is None:
-        raise ArgumentError(
-            f"a layout must read 'dense' or 'block=16x64 row_group=16', not {text!r}"
-        )
-    rows, cols, row_group = (int(size) for size in match.groups(default="1"))
-    if not rows or not cols or not row_group or rows % row_group:
-        raise ArgumentError(
-            "a layout's sizes must be positive, and its row_group must divide its block's rows, "
-            f"which does not hold for {text!r}"
-        )
-    return Candidate((rows, cols), row_group)
-
-
-def layout_text(matrix: CSBMatrix) -> str:
-    """The layout of a matrix, as `parse_layout` reads it."""
-    rows, cols = matrix.block
-    return f"block={rows}x{cols} row_group={matrix.row_group}"
+    return PackedModel((layer,), Features(stack.input_size), "rnn")
 
 
 def _random_matrix(
-    shape: Sequence[int], candidate: Candidate | None, pruning_rate: float, rng: np.random.Generator
+    shape: tuple[int, int], layout: Layout | None, pruning_rate: float, rng: np.random.Generator
 ) -> Matrix:
-    rows, cols = shape
     # Half of unit variance each for the products with x and with h.
-    scale = np.float32(np.sqrt(0.5 * pruning_rate / cols))
-    weight = scale * rng.standard_normal((rows, cols), np.float32)
-    if candidate is None:
+    scale = np.float32(np.sqrt(0.5 * (1.0 if layout is None else pruning_rate) / shape[1]))
+    weight = scale * rng.standard_normal(shape, np.float32)
+    if layout is None:
         return DenseMatrix(weight)
-    block, row_group = candidate
-    weight *= random_csb((rows, cols), block, row_group, 1 / pruning_rate, rng)
-    return CSBMatrix.from_dense(weight, block, row_group)
+    weight *= layout.random_mask(shape, 1 / pruning_rate, rng)
+    return CSBMatrix.from_dense(weight, layout.block, layout.row_group)
+
+
+def _layout_text(model: PackedModel) -> str:
+    """The layouts of a model's pruned matrices."""
+    pruned = (matrix for matrix in model.matrices.values() if isinstance(matrix, CSBMatrix))
+    return ", ".join(sorted({str(layout_of(matrix)) for matrix in pruned})) or DENSE
 
 
 def _filled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    weight[weight == 0] = FILL
-    return weight
+    """Puts `STEP` of its row's largest weight, with signs in turn, where there are zeros."""
+    largest = np.abs(weight).max(axis=1, initial=0, keepdims=True)
+    signs = np.where(np.arange(weight.shape[1]) % 2, STEP, -STEP)
+    return np.where(weight == 0, signs * np.where(largest > 0, largest, 1), weight)
 
 
 def _mapped(model: PackedModel, change: Callable[[Matrix], Matrix]) -> PackedModel:
-    """The model with every matrix changed."""
-
-    def mapped(layer: Layer) -> Layer:
-        if isinstance(layer, Recurrent):
-            parameters = {
-                name: change(value) if isinstance(value, Matrix) else value
-                for name, value in layer.parameters.items()
-            }
-            return replace(layer, parameters=parameters)
-        if isinstance(layer, Linear | Embedding):
-            return replace(layer, weight=change(layer.weight))
-        return layer
-
-    return replace(model, layers=tuple(mapped(layer) for layer in model.layers))
+    """The model in fp32 with every matrix changed."""
+    return map_matrices(quantize(model, "fp32"), lambda name, matrix: change(matrix))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.bench.cases import Case
+from csbrnn.bench.layouts import DENSE
 from csbrnn.errors import CsbrnnError
 from csbrnn.model import Embedding, PackedModel
 
@@ -30,7 +31,8 @@ __all__ = [
 Array: TypeAlias = NDArray[Any]
 
 TOLERANCES: Final = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}
-"""Precision -> largest error accepted, relative to the largest output (at least 1).
+"""Precision -> largest error accepted against the unrounded model, relative to the largest output
+(at least 1).
 
 fp32: sums of 1500 products with unit variance lose 1e-5 at worst; ten times that allows for fast
 activations. bf16, int8: eight-bit mantissas and levels give errors of 1% a product, carried from
@@ -56,6 +58,8 @@ class Prepared:
         sequence: From inputs, shape (seq_len, ...), to a call that runs them all from zero states
             and returns the outputs, shape (seq_len, output_size). None if there is no such call.
         active: Entered around each time slice, for settings that hold in the whole process.
+        matvec: Makes a call that runs a step's matrix-vector products and nothing else, checked by
+            the contender; None if this model's can't run alone. None if it has no such call.
     """
 
     step: Callable[[], object]
@@ -65,13 +69,14 @@ class Prepared:
     nbytes: int
     sequence: Callable[[Array], Callable[[], Array]] | None = None
     active: Callable[[], AbstractContextManager[object]] = nullcontext
+    matvec: Callable[[], Callable[[], object] | None] | None = None
 
 
 class Contender(ABC):
     """One way to run a case.
 
     Attributes:
-        name: Who: "csbrnn", "pytorch", "onnxruntime".
+        name: Who: "csbrnn", "pytorch", "onnxruntime", "openvino".
         variant: In which configuration.
         precision: Of its weights; a key of `TOLERANCES`.
     """
@@ -90,7 +95,19 @@ class Contender(ABC):
 
     def layout(self, case: Case) -> str:
         """The layout of the weights that it runs; peers run dense ones."""
-        return "dense"
+        return DENSE
+
+    def model(self, case: Case) -> PackedModel:
+        """The model that it must compute, whose definition its results are compared with.
+
+        Peers in any precision are compared with the case's own.
+        """
+        return case.model
+
+    @property
+    def tolerance(self) -> float:
+        """Largest error accepted, relative to the largest output (at least 1)."""
+        return TOLERANCES[self.precision]
 
 
 def bytes_read(model: PackedModel, bytes_per_weight: int = 4) -> int:

@@ -21,6 +21,7 @@ from csbrnn.bench.contender import (
     bytes_read,
     require_package,
 )
+from csbrnn.bench.onnx_step import onnx_model
 from csbrnn.model import Tokens
 
 __all__ = ["ONNXRUNTIME", "OnnxRuntime", "float_weights"]
@@ -39,13 +40,14 @@ class OnnxRuntime(Contender):
     Args:
         variant: Name of the configuration.
         precision: "fp32" or "int8" (dynamic quantization).
-        per_channel: For int8, whether each row of a matrix has a scale of its own.
+        step_graph: Whether LSTM and GRU are written out as matrix products for one step. Dynamic
+            quantization knows products, but not the operator GRU.
     """
 
     name: ClassVar[str] = "onnxruntime"
 
-    def __init__(self, variant: str, precision: str = "fp32", per_channel: bool = False):
-        self.variant, self.precision, self._per_channel = variant, precision, per_channel
+    def __init__(self, variant: str, precision: str = "fp32", step_graph: bool = False):
+        self.variant, self.precision, self._step_graph = variant, precision, step_graph
 
     @contextmanager
     def open(self, case: Case, threads: int) -> Iterator[Prepared]:
@@ -64,11 +66,9 @@ class OnnxRuntime(Contender):
 
     def _export(self, case: Case, folder: Path) -> Path:
         """Writes the model, quantized if need be."""
-        require_package("onnx")
-        from csbrnn.nn import to_onnx
-
+        onnx = require_package("onnx")
         path = folder / "model.onnx"
-        to_onnx(case.dense, path)
+        onnx.save(onnx_model(case, step_graph=self._step_graph), str(path))
         if self.precision == "fp32":
             return path
         quantization = require_package("onnxruntime.quantization")
@@ -79,7 +79,6 @@ class OnnxRuntime(Contender):
                 path,
                 quantized,
                 weight_type=quantization.QuantType.QInt8,
-                per_channel=self._per_channel,
             )
         finally:
             logging.disable(logging.NOTSET)
@@ -109,7 +108,7 @@ class OnnxRuntime(Contender):
             output=buffers.output,
             reset=buffers.reset,
             nbytes=bytes_read(case.dense, 1 if self.precision == "int8" else 4),
-            sequence=sequence,
+            sequence=None if self._step_graph else sequence,
         )
 
 
@@ -174,6 +173,8 @@ class _Buffers:
 ONNXRUNTIME: Final = (
     OnnxRuntime("default"),
     OnnxRuntime("quantized", "int8"),
+    OnnxRuntime("step graph", step_graph=True),
+    OnnxRuntime("step graph, quantized", "int8", step_graph=True),
 )
 """Every configuration that is measured."""
 

@@ -24,14 +24,14 @@ class Row:
         layout: Of the weights: "dense", or block and row group.
         threads: Threads it was given.
         mode: "step": one call a time step, state carried. "sequence": time a step within a call
-            over many.
+            over many. "matvec": the matrix-vector products of a step, and nothing else.
         cold: Whether caches were flushed before each call.
         median_us: Median time a step.
         p99_us: 99th percentile.
         iqr_us: Distance of the quartiles.
         min_us: The shortest.
         n: Calls timed.
-        max_abs_error: Largest deviation from `csbrnn.model.run_reference`, before timing.
+        max_abs_error: Largest deviation from what `Contender.model` defines, before timing.
         nbytes: Bytes of weights and indices that a step reads.
         floor_us: Time to read them, at the bandwidth measured in the same run; None if not
             measured.
@@ -142,7 +142,7 @@ class BenchResult:
             precision: Of the weights; None for any.
             threads: Thread count; None for any.
             case: Name of the case; only needed where there are several.
-            mode: "step" or "sequence".
+            mode: "step", "sequence" or "matvec".
             cold: Whether caches were flushed.
         """
         rows = [

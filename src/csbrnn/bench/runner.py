@@ -18,16 +18,18 @@ from csbrnn.bench.environment import describe_environment, usable_cpus
 from csbrnn.bench.result import Bandwidth, BenchResult, Row, Skipped
 from csbrnn.bench.roofline import Roofline
 from csbrnn.bench.timing import Statistics, Timed
+from csbrnn.compiler import lower, run_program
 from csbrnn.errors import ArgumentError
-from csbrnn.model import run_reference
+from csbrnn.model import PackedModel, run_reference
 
 __all__ = ["MODES", "Progress", "run_bench"]
 
 Progress: TypeAlias = Callable[[str, float], object]
 """Called with what is being done and the share of the measuring that is done, 0..1."""
 
-MODES: Final = ("step", "sequence", "cold")
-"""What can be timed: a step a call, many steps a call, a step a call with flushed caches."""
+MODES: Final = ("step", "sequence", "cold", "matvec")
+"""What can be timed: a step a call, many steps a call, a step a call with flushed caches, and the
+matrix-vector products of a step alone."""
 
 CHECK_STEPS: Final = 12
 """Steps compared before timing: enough for a lost or swapped state to show."""
@@ -48,8 +50,10 @@ def run_bench(
 ) -> BenchResult:
     """Measures cases under every contender.
 
-    Each contender first runs a few steps, compared with `csbrnn.model.run_reference`; one that
-    errs by more than `TOLERANCES` is listed as skipped, not timed. The others are timed in turns
+    Each contender first runs a few steps, compared with the definition of what it must compute
+    (`Contender.model`): `csbrnn.compiler.run_program` where products are integers, else
+    `csbrnn.model.run_reference`. One that errs by more than its tolerance is listed as skipped, not
+    timed. The others are timed in turns
     (see `csbrnn.bench.timing.interleave`). Thread counts are measured one after another, each with
     its own sessions, in ascending order: most libraries keep the largest pool they ever had.
 
@@ -126,12 +130,12 @@ class _Run:
     skipped: list[Skipped] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
+    expected: dict[PackedModel, Array] = field(default_factory=dict)
 
     def block(self, case: Case, threads: int, seconds: float, done: float, share: float) -> None:
         """Measures one case with one thread count."""
         what = f"{case.name}, {threads} thread{'s' if threads > 1 else ''}"
         xs = case.inputs(CHECK_STEPS, self.seed)
-        expected, _ = run_reference(case.model, xs)
         entries: list[_Entry] = []
         with ExitStack() as stack:
             for contender in self.contenders:
@@ -139,7 +143,7 @@ class _Run:
                 try:
                     if threads > usable_cpus():
                         raise UnavailableError(f"this process may use {usable_cpus()} CPUs only")
-                    entries += self._open(stack, contender, case, threads, xs, expected)
+                    entries += self._open(stack, contender, case, threads, xs)
                 except UnavailableError as error:
                     self._skip(contender, case, threads, str(error))
                 except Exception as error:  # a peer may fail in any way: it is listed
@@ -164,7 +168,6 @@ class _Run:
         case: Case,
         threads: int,
         xs: Array,
-        expected: Array,
     ) -> list[_Entry]:
         """Makes a contender ready and checks it in each mode.
 
@@ -173,6 +176,7 @@ class _Run:
         """
         with ExitStack() as own:  # closed at once unless the contender stays in the race
             prepared = own.enter_context(contender.open(case, threads))
+            expected = self._expected(contender.model(case), xs)
             error = _check(contender, _run_steps(prepared, xs), expected, "step by step")
             entries = [
                 _Entry(contender, prepared, mode, error, _timed_step(prepared, xs[-1], mode))
@@ -186,8 +190,21 @@ class _Run:
                 call = prepared.sequence(case.inputs(SEQUENCE_STEPS, self.seed))
                 timed = Timed(call, active=prepared.active)
                 entries.append(_Entry(contender, prepared, "sequence", error, timed))
+            products = prepared.matvec if "matvec" in self.modes else None
+            if products is not None and (products_call := products()) is not None:
+                timed = Timed(products_call, active=prepared.active)
+                entries.append(_Entry(contender, prepared, "matvec", error, timed))
             stack.push(own.pop_all())
         return entries
+
+    def _expected(self, model: PackedModel, xs: Array) -> Array:
+        """What the model gives for the inputs, computed once for all who run it."""
+        if model not in self.expected:
+            integers = any(matrix.precision.scaled for matrix in model.products.values())
+            self.expected[model], _ = (
+                run_program(lower(model), xs) if integers else run_reference(model, xs)
+            )
+        return self.expected[model]
 
     def _skip(self, contender: Contender, case: Case, threads: int, reason: str) -> None:
         self.skipped.append(
@@ -217,7 +234,7 @@ class _Run:
             precision=entry.contender.precision,
             layout=entry.contender.layout(case),
             threads=threads,
-            mode="sequence" if sequence else "step",
+            mode="step" if cold else entry.mode,
             cold=cold,
             median_us=statistics.median_us,
             p99_us=statistics.p99_us,
@@ -273,7 +290,7 @@ def _check(contender: Contender, outputs: Array, expected: Array, how: str) -> f
             f"gives outputs of shape {outputs.shape} {how}, where {expected.shape} is right"
         )
     error = float(np.abs(outputs - expected).max())
-    limit = TOLERANCES[contender.precision] * max(1.0, float(np.abs(expected).max()))
+    limit = contender.tolerance * max(1.0, float(np.abs(expected).max()))
     if not error <= limit:  # NaN is wrong, too
         raise UnavailableError(
             f"gives wrong results {how}: off by {error:.2g}, where {contender.precision} may be "

@@ -73,9 +73,17 @@ class DemoSettings:
 
 FULL = DemoSettings(hidden_size=512, dense_steps=600, steps=1600)
 QUICK = DemoSettings(
-    hidden_size=128, dense_steps=150, steps=200, dropout=0.0, bench_seconds=4.0, pruning_rate=4.0
+    hidden_size=128,
+    dense_steps=400,
+    steps=1000,
+    dropout=0.1,
+    pruned_dropout=0.0,
+    pruning_rate=4.0,
+    bench_seconds=4.0,
 )
 
+#: Marks a directory as a demo's own, and holds its settings.
+_MARKER = "csbrnn-demo.json"
 #: Our contender on the dense twin of the pruned model.
 _DENSE = "csbrnn, dense weights"
 #: Largest difference of a logit between engine and PyTorch: fp32 sums of 512 terms in another
@@ -145,7 +153,7 @@ def run_demo(
 
 def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
     """Makes ``out`` ours: new, or left by a run with the same settings."""
-    marker = out / "settings.json"
+    marker = out / _MARKER
     wanted = json.dumps(asdict(settings), indent=2) + "\n"
     if out.exists() and not out.is_dir():
         raise ArgumentError(f"{out}: must be a directory, is a file; name another with --out")
@@ -153,7 +161,10 @@ def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
     if out.exists() and not ours and any(out.iterdir()):
         raise ArgumentError(f"{out}: is not empty and not from a demo; name another with --out")
     if ours and restart:
-        shutil.rmtree(out)
+        for name in ("start.pt", "dense.pt", "pruned.pt", "result.json", _MARKER):
+            (out / name).unlink(missing_ok=True)
+        for name in ("dense", "pruned"):
+            shutil.rmtree(out / name, ignore_errors=True)
     elif ours and marker.read_text(encoding="utf-8") != wanted:
         raise ArgumentError(
             f"{out}: holds a demo with other settings (--quick or not, or another version); "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from csbrnn.runtime import layout
 from csbrnn.runtime.engine import Engine
 from csbrnn.runtime.export.folder import MANIFEST, write_folder
 from csbrnn.runtime.export.footprint import Footprint, measure
+from csbrnn.runtime.export.names import identifier
 from csbrnn.runtime.export.sources import exportable_isas, exported_sources, kernel_files, source
 from csbrnn.runtime.export.templates import array_words, filled
 from csbrnn.runtime.image import build_image
@@ -27,21 +27,6 @@ __all__ = ["Export", "Weights", "export_c"]
 
 Weights = Literal["array", "binary"]
 """``array``: constants in a C header. ``binary``: a file beside the code."""
-
-_LONGEST_NAME: Final = 40
-"""C11 promises 63 significant characters of an identifier; ours add up to 20."""
-_TAKEN_NAMES: Final = frozenset(
-    # Standard headers: in a folder on the include path, a math.h of ours would be found first.
-    (
-        "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal"
-        " stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath"
-        " threads time uchar wchar wctype"
-        # Headers that C libraries' own include.
-        " alloca endian features malloc memory pthread sched strings unistd"
-        # Files and targets of an export, and targets that CMake keeps for itself.
-        " main makefile all clean edit_cache help install package rebuild_cache test"
-    ).split()
-)
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,9 @@ class Export:
         if code is not None:
             how = f"measured: {code.how}"
             rows.append(("code, with all kernels exported", "flash", code.code_nbytes, how))
-            rows += [(f"of it, kernels for {n}", "", k, "measured") for n, k in code.kernels.items()]
+            rows += [
+                (f"of it, kernels for {n}", "", k, "measured") for n, k in code.kernels.items()
+            ]
         rows += [
             (f"{self.name}_state, one a sequence", "RAM", self.state_nbytes, "exact"),
             ("of it, what lives from step to step", "", self.saved_nbytes, "exact"),
@@ -122,9 +109,11 @@ def export_c(
         ArgumentError: An argument can't be used, or the folder holds something else.
         UnsupportedModelError: The model can't be run step by step on one thread; with all reasons.
     """
-    name, kept = _identifier(name), _kept_isas(isas)
+    name, kept = identifier(name), _kept_isas(isas)
     if weights not in get_args(Weights):
-        raise ArgumentError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights!r}")
+        raise ArgumentError(
+            f"weights must be one of {', '.join(get_args(Weights))}, got {weights!r}"
+        )
     program, image = _program_and_image(model)
     tokens = program.streams["input"].dtype == "int32"
     true = {weights, "tokens" if tokens else "floats"}
@@ -165,26 +154,6 @@ def export_c(
 
 
 # Arguments.
-
-
-def _identifier(name: object) -> str:
-    if not isinstance(name, str):
-        raise ArgumentError(f"name must be text, got {type(name).__name__}")
-    identifier = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_")
-    if identifier[:1].isdigit():
-        identifier = f"model_{identifier}"
-    if not identifier or len(identifier) > _LONGEST_NAME:
-        raise ArgumentError(
-            f"name must come to 1..{_LONGEST_NAME} letters, digits and underscores, got {name!r}"
-        )
-    if identifier.lower().startswith("csbrnn"):
-        raise ArgumentError(f"name must not begin with csbrnn, as the runtime's do, got {name!r}")
-    if identifier.lower() in _TAKEN_NAMES | {Path(file).stem for file in exported_sources()}:
-        raise ArgumentError(
-            f"name must not be {identifier!r}: a file or build target of an export or of a C"
-            f" library has it already; {identifier}_model would do"
-        )
-    return identifier
 
 
 def _kept_isas(isas: Sequence[str] | None) -> tuple[str, ...]:
@@ -284,9 +253,7 @@ def _values(
     name: str, program: Program, isas: Sequence[str], sizes: dict[str, int]
 ) -> dict[str, str]:
     source, output = program.streams["input"], program.streams["output"]
-    what = (
-        f"tokens 0..{source.bound - 1}" if source.dtype == "int32" else f"{source.width} floats"
-    )
+    what = f"tokens 0..{source.bound - 1}" if source.dtype == "int32" else f"{source.width} floats"
     tables = "\n".join(
         f"extern const csbrnn_kernels csbrnn_kernels_{isa};\n"
         f'const csbrnn_kernels csbrnn_kernels_{isa} = {{.name = ""}};'
@@ -297,7 +264,7 @@ def _values(
         "name": name,
         "NAME": name.upper(),
         "version": csbrnn.__version__,
-        "title": f"A recurrent network: {what} in, {output.width} floats out, one time step a call.",
+        "title": f"A recurrent network: {what} in, {output.width} floats out, a time step a call.",
         "input_size": str(source.width),
         "vocabulary": str(source.bound),
         "output_size": str(output.width),
@@ -321,18 +288,18 @@ def _readme_values(export: Export) -> dict[str, str]:
     elif len(export.isas) > 1:
         isas += " Those that your device doesn't have can be left out: `csbrnn export --isa`."
     notes = (
-        "Flash is the image and the code, RAM a state for each sequence and the stack once a thread."
-        " Exact: fixed by the format, checked by the compiler. "
+        "Flash is the image and the code; RAM is a state for each sequence, and the stack once a"
+        " thread. Exact: fixed by the format, checked by the compiler. "
     )
     if export.footprint is None:
         notes += (
-            "Code and stack were not measured, since no compiler was at hand: `csbrnn export` with"
-            " CC set to the device's compiler does it."
+            "Code and stack were not measured; `csbrnn export` does it with the compiler that CC"
+            " names."
         )
     else:
         notes += (
-            "Measured: with `size`, without the weights; `CC=.. csbrnn export` measures with another"
-            " compiler."
+            "Measured: by `size`, without the image; `csbrnn export` takes the compiler that CC"
+            " names."
         )
         if export.footprint.stack_nbytes is None:
             notes += " The stack could not be derived: it takes gcc 10 or later."

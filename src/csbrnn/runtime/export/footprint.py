@@ -1,4 +1,4 @@
-"""What an export needs beside its weights and its states: code and stack, as a compiler makes them."""
+"""What an export needs beside weights and states: code and stack, as a compiler makes them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FLAGS", "Footprint", "find_compiler", "measure"]
+__all__ = ["Footprint", "measure"]
 
-FLAGS: Final = ("-O3", "-std=c11", "-ffp-contract=off", "-fno-pie")
+_FLAGS: Final = ("-O3", "-std=c11", "-ffp-contract=off", "-fno-pie")
 _CALL_GRAPH: Final = "-fcallgraph-info=su"
 """gcc 10 and later: who calls whom, and how large each frame is."""
 _SECONDS: Final = 300.0
@@ -29,20 +29,14 @@ class Footprint:
         how: Compiler, target and flags.
         code_nbytes: Instructions and tables of all files, without the image.
         kernels: Instruction set -> its part of the code.
-        stack_nbytes: Deepest stack below the interface; None where the compiler can't tell. What the
-            C library's functions (memcpy and the like) take is not in it.
+        stack_nbytes: Deepest stack below the interface, without what the C library's functions
+            (memcpy and the like) take; None where the compiler can't tell.
     """
 
     how: str
     code_nbytes: int
     kernels: Mapping[str, int]
     stack_nbytes: int | None
-
-
-def find_compiler(command: str) -> list[str] | None:
-    """Return the words of a command such as $CC, or None where there is no such program."""
-    words = command.split()
-    return words if words and shutil.which(words[0]) else None
 
 
 def measure(
@@ -67,8 +61,8 @@ def measure(
     Returns:
         None where the compiler is missing or can't compile the files.
     """
-    words = find_compiler(compiler)
-    if words is None:
+    words = compiler.split()
+    if not words or not shutil.which(words[0]):
         return None
     with tempfile.TemporaryDirectory(prefix="csbrnn-") as name:
         folder = Path(name)
@@ -77,7 +71,7 @@ def measure(
         sizes: dict[str, int] = {}
         graph = _CallGraph(set(kernel_files), idle)
         for file in sorted(f for f in files if f.endswith(".c")):
-            command = [*words, *FLAGS, "-c", file]
+            command = [*words, *_FLAGS, "-c", file]
             if not _run([*command, _CALL_GRAPH], folder) and not _run(command, folder):
                 return None
             size = _size(words, (folder / file).with_suffix(".o"))
@@ -89,7 +83,7 @@ def measure(
         for file, isa in kernel_files.items():
             kernels[isa] = kernels.get(isa, 0) + sizes[file]
         return Footprint(
-            how=f"{_named(words)}, {' '.join(FLAGS[:1])}",
+            how=f"{_named(words)}, {_FLAGS[0]}",
             code_nbytes=sum(sizes.values()) - image_nbytes,
             # Kernels of other architectures compile to nothing.
             kernels={isa: nbytes for isa, nbytes in kernels.items() if nbytes},
@@ -178,8 +172,9 @@ def _size(words: list[str], path: Path) -> int | None:
 
 
 def _named(words: list[str]) -> str:
-    first = (_run([*words, "--version"], Path()) or words[0]).splitlines()[0].strip()
+    text = _run([*words, "--version"], Path()) or ""
+    makers = {"clang": "clang", "Free Software Foundation": "gcc"}
+    maker = next((name for mark, name in makers.items() if mark in text), words[0])
+    number = re.search(r"\d+\.\d+(\.\d+)?", text)
     machine = (_run([*words, "-dumpmachine"], Path()) or "").strip()
-    number = re.search(r"\d+\.\d+(\.\d+)?", first)
-    maker = "clang" if "clang" in first else "gcc" if "gcc" in first or "GCC" in first or "Free" in first else first.split()[0]
-    return " ".join(filter(None, [maker, number[0] if number else "", f"for {machine}" if machine else ""]))
+    return f"{maker} {number[0] if number else ''} for {machine or 'this machine'}"

@@ -42,7 +42,8 @@ def filled(file: str, values: Mapping[str, str], true: Collection[str]) -> bytes
                 lines.append(line)
             continue
         kind, word = directive.groups()
-        assert (kind == "if") != inside and (kind != "if" or word in CONDITIONS), (file, line)
+        assert (kind == "if") != inside, (file, line)
+        assert (kind == "if") == (word in CONDITIONS), (file, line)
         keep = word in true if kind == "if" else not keep if kind == "else" else True
         inside = kind != "end"
     assert not inside, file
@@ -50,8 +51,7 @@ def filled(file: str, values: Mapping[str, str], true: Collection[str]) -> bytes
 
 
 def array_words(data: NDArray[np.uint8]) -> str:
-    """Return bytes as lines of 64-bit words in C: half the text of 32-bit ones, and twice as fast to
-    compile.
+    """Return bytes as lines of 64-bit words in C, which compile twice as fast as 32-bit ones.
 
     Shape:
         data: (nbytes,), a multiple of 8
