@@ -116,7 +116,7 @@ def pack(
     )
     save(packed, out)
     inspection = inspect_model(packed)
-    _console().print(inspection.table())
+    _console().print(inspection.sizes(), inspection.balance())
     _write_json(json_file, inspection.to_dict())
 
 
@@ -127,7 +127,7 @@ def inspect(model: ModelDir, json_file: Json = None) -> None:
     from csbrnn.model import load
 
     inspection = inspect_model(load(model))
-    _console().print(inspection.table())
+    _console().print(inspection.sizes(), inspection.balance())
     _write_json(json_file, inspection.to_dict())
 
 

@@ -65,7 +65,7 @@ def test_inspect_tells_every_matrix(text_dir, text_model, tmp_path):
     assert sum(row["kept"] for row in data["matrices"]) == data["kept_weights"]
     hidden = next(row for row in data["matrices"] if row["name"] == "lstm/weight_hh_l0")
     assert hidden["shape"] == [48, 12]
-    assert hidden["pattern"] == "csb 4x8, row groups of 4"
+    assert hidden["pattern"] == "csb 4x8 row_group=4"
     assert hidden["pruning_rate"] == pytest.approx(48 * 12 / hidden["kept"])
     assert hidden["blocks"]["largest"] <= 32
 

@@ -70,8 +70,9 @@ class OpenVINO(Contender):
         x, *states = shapes
         shapes[x][0] = seq_len
         model.reshape(shapes)
-        manager = openvino.passes.Manager()
-        manager.register_pass(openvino.passes.MakeStateful({s: f"{s}.next" for s in states}))
+        passes = require_package("openvino.passes")
+        manager = passes.Manager()
+        manager.register_pass(passes.MakeStateful({s: f"{s}.next" for s in states}))
         manager.run_passes(model)
         options = {
             "INFERENCE_NUM_THREADS": threads,
@@ -85,17 +86,17 @@ class OpenVINO(Contender):
         self, openvino: Any, model: PackedModel, request: Callable[[int], Any]
     ) -> Prepared:
         dtype = np.int64 if isinstance(model.input, Tokens) else np.float32
+        features = () if isinstance(model.input, Tokens) else (model.input.size,)
 
-        def bind(one: Any, seq_len: int) -> Array:
-            """The input in place."""
-            shape = [axis.get_length() for axis in one.model_inputs[0].get_partial_shape()]
-            x = np.zeros((seq_len, *shape[1:]), dtype)
-            one.set_input_tensor(0, openvino.Tensor(x, shared_memory=True))
-            return x
+        def bind(one: Any, seq_len: int) -> Any:
+            """Gives a request a place for its input, and returns it: memory of OpenVINO's own."""
+            tensor = openvino.Tensor(np.zeros((seq_len, 1, *features), dtype))
+            one.set_input_tensor(0, tensor)
+            return tensor
 
         def sequence(xs: Array) -> Callable[[], Array]:
             whole = request(len(xs))
-            bind(whole, len(xs))[...] = xs.reshape(len(xs), 1, *xs.shape[1:])
+            bind(whole, len(xs)).data[...] = xs.reshape(len(xs), 1, *features)
 
             def call() -> Array:
                 whole.reset_state()
@@ -109,7 +110,7 @@ class OpenVINO(Contender):
         x = bind(step, 1)
 
         def set_input(value: Array) -> None:
-            x[...] = value
+            x.data[...] = value
 
         return Prepared(
             step=step.infer,

@@ -7,7 +7,7 @@ avoids it. All run under `torch.inference_mode`.
 
 from __future__ import annotations
 
-import warnings
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -27,11 +27,11 @@ from csbrnn.bench.contender import (
 from csbrnn.model import Features, PackedModel, Recurrent
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from csbrnn.bench.torch_network import Stepper
 
-__all__ = ["PYTORCH", "PyTorch"]
+__all__ = ["PYTORCH", "PYTORCH_COMPILED", "PyTorch"]
 
 _LEADING: Final = {"module": (1, 1), "cell": (1,), "product": ()}
 
@@ -42,15 +42,23 @@ class PyTorch(Contender):
     Args:
         variant: Name of the configuration.
         kind: "module" (`torch.nn.LSTM`), "cell" (`torch.nn.LSTMCell`) or "product".
-        precision: "fp32" or "int8" (dynamic quantization; modules only).
+        precision: "fp32" or "int8" (dynamic quantization; modules and cells only).
         onednn: Whether oneDNN is used.
+        compiled: Whether a step goes through `torch.compile`, which needs a C++ compiler.
     """
 
     name: ClassVar[str] = "pytorch"
 
-    def __init__(self, variant: str, kind: str, precision: str = "fp32", onednn: bool = True):
+    def __init__(
+        self,
+        variant: str,
+        kind: str,
+        precision: str = "fp32",
+        onednn: bool = True,
+        compiled: bool = False,
+    ) -> None:
         self.variant, self.precision = variant, precision
-        self._kind, self._onednn = kind, onednn
+        self._kind, self._onednn, self._compiled = kind, onednn, compiled
 
     @contextmanager
     def open(self, case: Case, threads: int) -> Iterator[Prepared]:
@@ -62,6 +70,8 @@ class PyTorch(Contender):
             yield self._prepare(case.dense)
         finally:
             torch.set_num_threads(before)
+            if self._compiled:
+                torch.compiler.reset()
 
     def _prepare(self, model: PackedModel) -> Prepared:
         import torch
@@ -71,7 +81,7 @@ class PyTorch(Contender):
 
         modules = to_torch(model)
         if self.precision == "int8":
-            _quantize(modules)
+            _quantize(modules, modules_only=self._kind == "module")
         layers = [layer for layer in model.layers if layer.matrices]
         weighted: list[nn.Module | Stepper] = [
             self._stepper(layer, module) if isinstance(layer, Recurrent) else module
@@ -79,6 +89,8 @@ class PyTorch(Contender):
         ]
         steppers = [layer for layer in weighted if not isinstance(layer, torch.nn.Module)]
         run = network(model, weighted)
+        if self._compiled:
+            run = _compile(run)
         leading, dtype = _LEADING[self._kind], _input_dtype(model)
         features = (model.input.size,) if isinstance(model.input, Features) else ()
         buffer = np.zeros((*leading, *features), dtype)
@@ -126,7 +138,7 @@ class PyTorch(Contender):
         if self._kind == "module":
             return torch_network.ModuleStepper(layer, module)
         if self._kind == "cell":
-            return torch_network.CellStepper(layer)
+            return torch_network.CellStepper(layer, self.precision)
         return torch_network.ProductStepper(layer)
 
 
@@ -136,37 +148,56 @@ PYTORCH: Final = (
     PyTorch("nn cell", "cell", onednn=False),
     PyTorch("fused product", "product", onednn=False),
     PyTorch("nn module, quantized", "module", precision="int8"),
+    PyTorch("nn cell, quantized", "cell", precision="int8"),
 )
-"""Every configuration that is measured."""
+"""Every configuration that is measured but those of `PYTORCH_COMPILED`."""
+
+PYTORCH_COMPILED: Final = (PyTorch("nn cell, compiled", "cell", compiled=True),)
+"""Those that take long to open."""
 
 
 def _input_dtype(model: PackedModel) -> type[np.generic]:
     return np.float32 if isinstance(model.input, Features) else np.int64
 
 
-def _quantize(modules: nn.Module) -> None:
+def _quantize(modules: nn.Module, *, modules_only: bool) -> None:
     """Quantizes the modules within, in place. A bare LSTM would be left as it was.
+
+    Args:
+        modules: Children are the model's layers.
+        modules_only: Whether recurrent layers run as they are here; cells are quantized elsewhere.
 
     Raises:
         UnavailableError: PyTorch no longer has dynamic quantization, or left a module in fp32.
     """
     from torch import nn
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.ao.quantization is deprecated; nothing replaces it
-        try:
-            from torch.ao.quantization import quantize_dynamic
-        except ImportError as error:
-            raise UnavailableError(f"this PyTorch has no dynamic quantization: {error}") from None
-        quantize: Callable[..., object] = quantize_dynamic
-        quantize(modules, {nn.LSTM, nn.GRU, nn.Linear}, inplace=True)
+    from csbrnn.bench.torch_network import quantize_dynamic
+
+    quantize_dynamic(modules, {nn.LSTM, nn.GRU, nn.Linear})
     left = [
         f"{name} ({type(module).__name__})"
         for name, module in modules.named_children()
-        if "quantized" not in type(module).__module__ and not isinstance(module, nn.Embedding)
+        if "quantized" not in type(module).__module__
+        and (modules_only or isinstance(module, nn.Linear))
+        and not isinstance(module, nn.Embedding)
     ]
     if left:
         raise UnavailableError(f"dynamic quantization left fp32: {', '.join(left)}")
+
+
+def _compile(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """`torch.compile`, for one shape.
+
+    Raises:
+        UnavailableError: There is no C++ compiler, which it needs on a CPU.
+    """
+    import torch
+
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        raise UnavailableError("torch.compile needs a C++ compiler on this machine")
+    compiled: Callable[[Tensor], Tensor] = torch.compile(run, dynamic=False)
+    return compiled
 
 
 @contextmanager

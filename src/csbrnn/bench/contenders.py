@@ -8,27 +8,37 @@ from typing import Final
 from csbrnn.bench.contender import Contender
 from csbrnn.bench.contender_csbrnn import CSBRNN
 from csbrnn.bench.contender_onnxruntime import ONNXRUNTIME
-from csbrnn.bench.contender_pytorch import PYTORCH
+from csbrnn.bench.contender_openvino import OPENVINO
+from csbrnn.bench.contender_pytorch import PYTORCH, PYTORCH_COMPILED
 from csbrnn.errors import ArgumentError
 
-__all__ = ["CONTENDERS", "choose_contenders"]
+__all__ = ["CONTENDERS", "PEERS", "SLOW_TO_OPEN", "choose_contenders"]
 
 CONTENDERS: Final[Mapping[str, tuple[Contender, ...]]] = {
     "csbrnn": CSBRNN,
     "pytorch": PYTORCH,
+    "pytorch-compiled": PYTORCH_COMPILED,
     "onnxruntime": ONNXRUNTIME,
+    "openvino": OPENVINO,
 }
 """Name -> its variants. None imports a peer's package before it opens a case."""
 
+PEERS: Final = tuple(name for name in CONTENDERS if name != "csbrnn")
+"""Everyone else."""
+
+SLOW_TO_OPEN: Final = ("pytorch-compiled",)
+"""Names that compete only where asked for: compiling takes up to half a minute."""
+
 
 def choose_contenders(chosen: Iterable[str | Contender] | None) -> tuple[Contender, ...]:
-    """All variants of the names given, and contenders as they are; everyone for None.
+    """All variants of the names given, and contenders as they are; for None, who is quick to open.
 
     Raises:
         ArgumentError: A name is not in `CONTENDERS`.
     """
     found: list[Contender] = []
-    for choice in CONTENDERS if chosen is None else chosen:
+    everyone = [name for name in CONTENDERS if name not in SLOW_TO_OPEN]
+    for choice in everyone if chosen is None else chosen:
         if isinstance(choice, Contender):
             found.append(choice)
         elif choice in CONTENDERS:

@@ -183,19 +183,37 @@ class _Run:
                 for mode in ("step", "cold")
                 if mode in self.modes
             ]
-            if "sequence" in self.modes and prepared.sequence is not None:
-                with prepared.active():
-                    outputs = prepared.sequence(xs)()
-                error = _check(contender, outputs, expected, "as a sequence")
-                call = prepared.sequence(case.inputs(SEQUENCE_STEPS, self.seed))
-                timed = Timed(call, active=prepared.active)
-                entries.append(_Entry(contender, prepared, "sequence", error, timed))
+            if "sequence" in self.modes:
+                entries += self._open_sequence(contender, prepared, case, threads, xs, expected)
             products = prepared.matvec if "matvec" in self.modes else None
             if products is not None and (products_call := products()) is not None:
                 timed = Timed(products_call, active=prepared.active)
                 entries.append(_Entry(contender, prepared, "matvec", error, timed))
             stack.push(own.pop_all())
         return entries
+
+    def _open_sequence(
+        self,
+        contender: Contender,
+        prepared: Prepared,
+        case: Case,
+        threads: int,
+        xs: Array,
+        expected: Array,
+    ) -> list[_Entry]:
+        """Checks whole sequences; who gets them wrong may still compete step by step."""
+        if prepared.sequence is None:
+            return []
+        with prepared.active():
+            outputs = prepared.sequence(xs)()
+        try:
+            error = _check(contender, outputs, expected, "as a sequence")
+        except UnavailableError as reason:
+            self._skip(contender, case, threads, str(reason))
+            return []
+        call = prepared.sequence(case.inputs(SEQUENCE_STEPS, self.seed))
+        timed = Timed(call, active=prepared.active)
+        return [_Entry(contender, prepared, "sequence", error, timed)]
 
     def _expected(self, model: PackedModel, xs: Array) -> Array:
         """What the model gives for the inputs, computed once for all who run it."""

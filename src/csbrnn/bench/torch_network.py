@@ -6,6 +6,7 @@ Imports PyTorch, so only `contender_pytorch` imports it, and only when it opens 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -18,7 +19,7 @@ from csbrnn.cells import Cell
 from csbrnn.formats import Matrix
 from csbrnn.model import INPUT, Activation, Combine, PackedModel, Recurrent, Vector
 
-__all__ = ["CellStepper", "ModuleStepper", "ProductStepper", "Stepper", "network"]
+__all__ = ["CellStepper", "ModuleStepper", "ProductStepper", "Stepper", "network", "quantize_dynamic"]
 
 _CELL_MODULES: Final[Mapping[Cell, Callable[..., nn.Module]]] = {
     cells.LSTM: nn.LSTMCell,
@@ -68,7 +69,7 @@ class ModuleStepper:
 class CellStepper:
     """A `torch.nn.LSTMCell` or the like for each layer. Shape: (1, features)."""
 
-    def __init__(self, layer: Recurrent) -> None:
+    def __init__(self, layer: Recurrent, precision: str = "fp32") -> None:
         stack = layer.stack
         if stack.cell not in _CELL_MODULES:
             raise UnavailableError(f"torch.nn has no one-step module for cell {stack.cell.name!r}")
@@ -83,6 +84,9 @@ class CellStepper:
                 {p.name: tensors[p.name + direction.suffix] for p in stack.cell.parameters}
             )
             self._cells.append(module.eval())
+        if precision == "int8":
+            quantized = quantize_dynamic(nn.Sequential(*self._cells), {*map(type, self._cells)})
+            self._cells = list(quantized.children())
         self.reset()
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -135,6 +139,22 @@ class ProductStepper:
         """See `Stepper`."""
         zeros = torch.zeros(self._hidden_size)
         self._states: list[tuple[Tensor, Tensor]] = [(zeros, zeros) for _ in self._layers]
+
+
+def quantize_dynamic(modules: nn.Module, types: set[type[nn.Module]]) -> nn.Module:
+    """Quantizes what is within ``modules``, in place, and returns it.
+
+    Raises:
+        UnavailableError: PyTorch no longer has dynamic quantization.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.ao.quantization is deprecated; nothing replaces it
+        try:
+            from torch.ao.quantization import quantize_dynamic as quantize
+        except ImportError as error:
+            raise UnavailableError(f"this PyTorch has no dynamic quantization: {error}") from None
+        quantized: nn.Module = quantize(modules, types, inplace=True)  # type: ignore[no-untyped-call]
+    return quantized
 
 
 def network(

@@ -118,7 +118,11 @@ def run_demo(
         f"Python's language reference: {len(corpus.train):,} characters to train on, "
         f"{len(corpus.held_out):,} held out, {len(corpus.vocabulary)} different ones."
     )
-    dense, pruned = _train(settings, corpus, out, console)
+    try:
+        dense, pruned = _train(settings, corpus, out, console)
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command goes on where this one stopped.")
+        raise
     models = {}
     for name, module in (("dense", dense), ("pruned", pruned)):
         models[name] = pack(module, metadata={"vocabulary": list(corpus.vocabulary)})

@@ -23,6 +23,7 @@ class MatrixRow:
         name: "layer/parameter".
         shape: (outputs, inputs).
         pattern: The format, with block and row group.
+        precision: Number format of the values.
         pruning_rate: Weights before / weights stored; None where nothing is stored.
         kept: Weights stored.
         nbytes: Bytes of values and indices.
@@ -34,6 +35,7 @@ class MatrixRow:
     name: str
     shape: tuple[int, int]
     pattern: str
+    precision: str
     pruning_rate: float | None
     kept: int
     nbytes: int
@@ -50,7 +52,8 @@ class MatrixRow:
             shape=matrix.shape,
             pattern=matrix.FORMAT
             if csb is None
-            else f"csb {csb.block[0]}x{csb.block[1]}, row groups of {csb.row_group}",
+            else f"csb {csb.block[0]}x{csb.block[1]} row_group={csb.row_group}",
+            precision=matrix.dtype,
             pruning_rate=matrix.size / matrix.kept if matrix.kept else None,
             kept=matrix.kept,
             nbytes=matrix.nbytes,
@@ -76,40 +79,56 @@ class Inspection:
         """Everything as JSON-able values."""
         return {"matrices": [asdict(row) for row in self.matrices], **self.totals}
 
-    def table(self) -> Table:
-        """The rows and their sum as a table to print."""
-        from rich.table import Table
-
-        table = Table(title="Weights", show_footer=True)
+    def sizes(self) -> Table:
+        """Where the weights and bytes are, as a table to print."""
         totals = self.totals
+        table = _plain_table("Weights and bytes")
         table.add_column("matrix", "all", overflow="fold")
         table.add_column("shape", justify="right")
-        table.add_column("stored as")
         table.add_column("rate", f"{totals['pruning_rate']:.1f}x", justify="right")
         table.add_column("weights", f"{totals['kept_weights']:,}", justify="right")
         table.add_column("bytes", f"{totals['nbytes']:,}", justify="right")
         table.add_column("index bits/weight", justify="right")
-        table.add_column("weights a block (min / mean / max)", justify="right")
-        table.add_column("balance", justify="right")
         for row in self.matrices:
-            blocks = row.blocks
+            bits = row.index_bits_per_weight
             table.add_row(
                 row.name,
                 "{} x {}".format(*row.shape),
-                row.pattern,
                 "-" if row.pruning_rate is None else f"{row.pruning_rate:.1f}x",
                 f"{row.kept:,}",
                 f"{row.nbytes:,}",
-                "-" if row.index_bits_per_weight is None else f"{row.index_bits_per_weight:.2f}",
-                f"{blocks.smallest} / {blocks.mean:.1f} / {blocks.largest}" if blocks else "-",
-                f"{blocks.balance:.2f}" if blocks else "-",
+                "-" if bits is None else f"{bits:.2f}",
             )
         table.caption = (
             f"{totals['compression']:.1f}x smaller than dense fp32, indices and vectors included. "
-            "The rate of all counts pruned matrices. "
-            "Balance: mean / largest block; 1 is perfect."
+            "The rate of all counts pruned matrices."
         )
         return table
+
+    def balance(self) -> Table:
+        """How evenly the weights lie over the blocks, as a table to print."""
+        table = _plain_table("Weights a block")
+        table.add_column("matrix", overflow="fold")
+        table.add_column("stored as", overflow="fold")
+        for heading in ("blocks", "empty", "mean", "max", "balance"):
+            table.add_column(heading, justify="right")
+        for row in self.matrices:
+            blocks = row.blocks
+            shown: tuple[object, ...] = ("-",) * 5
+            if blocks:
+                mean, balance = f"{blocks.mean:.1f}", f"{blocks.balance:.2f}"
+                shown = (blocks.blocks, blocks.empty, mean, blocks.largest, balance)
+            table.add_row(row.name, f"{row.pattern}, {row.precision}", *map(str, shown))
+        table.caption = "Balance: mean / max; 1 is perfect."
+        return table
+
+
+def _plain_table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    # Without vertical lines: seven columns fit into a terminal of 80.
+    return Table(title=title, show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def inspect_model(model: PackedModel) -> Inspection:
