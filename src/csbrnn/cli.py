@@ -182,26 +182,59 @@ def bench(
         str, typer.Argument(metavar="MODEL", help="Directory of a packed model, or a case's name.")
     ],
     layout: Annotated[
-        str, typer.Option(help="Of a case's random weights: `dense`, or block and row group.")
-    ] = "block=16x64 row_group=16",
+        list[str] | None,
+        typer.Option(
+            help="Of a case's random weights: `dense`, or block and row group, and `all-or-nothing`"
+            " if blocks stay whole. May be given several times. [block=16x64 row_group=16]",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of csbrnn's weights: fp32, bf16, int8. May be given several times. "
+            "[all that the engine supports]",
+            show_default=False,
+        ),
+    ] = None,
+    contender: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="csbrnn, pytorch, pytorch-compiled (takes long to open), onnxruntime, openvino. "
+            "May be given several times. [all but pytorch-compiled]",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
         list[int] | None, typer.Option(min=1, max=256, help="May be given several times. [1 and 2]")
     ] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to time: step, sequence (100 steps a call), cold (a step with caches "
+            "emptied before), matvec (csbrnn's products of a step alone). May be given several "
+            "times. [step and matvec]",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Measuring time, about.")] = 20.0,
     cold: Annotated[
-        bool, typer.Option("--cold", help="Also measure with caches emptied before each step.")
+        bool, typer.Option("--cold", help="All modes, cold caches among them.")
     ] = False,
     json_file: Json = None,
 ) -> None:
-    """Race a model's step against PyTorch and ONNX Runtime in their best configurations."""
+    """Race a model's step against PyTorch, ONNX Runtime and OpenVINO at their best."""
+    from csbrnn.bench import MODES
     from csbrnn.commands.bench import bench_model
 
     result = bench_model(
         model,
-        layout=layout,
-        threads=tuple(threads or (1, 2)),
+        layouts=layout or (),
+        precisions=precision or (),
+        contenders=contender or (),
+        threads=threads or (1, 2),
+        modes=MODES if cold else (mode or ()),
         seconds=seconds,
-        cold=cold,
         console=_console(),
     )
     _write_json(json_file, result)

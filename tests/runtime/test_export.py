@@ -149,9 +149,12 @@ def drive(export, program, objects, compiler, *, before=()):
 # The same bits.
 
 
-@pytest.mark.parametrize("weights", ["array", "binary"])
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("floats", "array"), ("floats", "binary"), ("stripes", "array"), ("free", "array"),
+     ("tokens", "array"), ("tokens", "binary"), ("elementwise", "array")],
+)  # fmt: skip
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("name", ["floats", "stripes", "free", "tokens", "elementwise"])
 def test_gives_the_engines_bits(name, compiler, weights, packed, objects, tmp_path):
     engine = compile(packed[name], isa=available_isas()[0])
     export = export_c(packed[name], tmp_path / "c", name=name, weights=weights)
@@ -537,6 +540,34 @@ def test_an_empty_folder_is_used_and_readable(packed, tmp_path):
     assert (tmp_path / "d").stat().st_mode == (tmp_path / "e").stat().st_mode
 
 
+def test_the_working_folder_and_links(packed, tmp_path, monkeypatch):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "link").symlink_to("c")
+    monkeypatch.chdir(tmp_path / "c")
+    for folder in (".", tmp_path / "link"):
+        export = export_c(packed["floats"], folder)
+        assert {p.name for p in (tmp_path / "c").iterdir()} == set(export.files)
+    assert (tmp_path / "link").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_export_cut_short_can_be_made_again(packed, tmp_path, monkeypatch):
+    export_c(packed["floats"], tmp_path / "c", isas=["baseline"])
+    replace = Path.replace
+
+    def cut(path, target):
+        if path.name == "main.c":
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", cut)
+        with pytest.raises(ArgumentError, match="can't be written: Input/output error"):
+            export_c(packed["tokens"], tmp_path / "c", name="t", isas=["neon"])
+    export = export_c(packed["tokens"], tmp_path / "c", name="u")
+    assert {p.name for p in (tmp_path / "c").iterdir()} == set(export.files)
+
+
 def test_what_is_not_an_export_is_left_alone(packed, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
@@ -544,7 +575,7 @@ def test_what_is_not_an_export_is_left_alone(packed, tmp_path):
         export_c(packed["floats"], tmp_path / "home")
     with pytest.raises(ArgumentError, match="must be a folder, or not exist"):
         export_c(packed["floats"], tmp_path / "home" / "thesis.tex")
-    with pytest.raises(ArgumentError, match="can't be written: (Not a directory|File exists)"):
+    with pytest.raises(ArgumentError, match=r"can't be written: (Not a directory|File exists)"):
         export_c(packed["floats"], tmp_path / "home" / "thesis.tex" / "c")
     assert [p.name for p in tmp_path.rglob("*")] == ["home", "thesis.tex"]
 

@@ -30,7 +30,7 @@ from csbrnn.runtime import compile as compile_model
 
 __all__ = ["CSBRNN", "Csbrnn", "csbrnn_contenders", "supported_precisions"]
 
-TOLERANCES: Final = {"fp32": 1e-4, "bf16": 1e-4, "int8": 0.02}
+TOLERANCES: Final = {"fp32": 1e-4, "bf16": 1e-4, "int8": 0.02, "mixed": 0.02}
 """Precision -> largest error accepted against the quantized model's own definition.
 
 bf16 rounds nothing but the stored weights, so it is as close as fp32 is. int8 products are exact,
@@ -44,7 +44,7 @@ class Csbrnn(Contender):
     """A model run by `csbrnn.runtime`, as a user of its Python API would: one stream, in place.
 
     Args:
-        precision: "fp32", "bf16" or "int8".
+        precision: "fp32", "bf16" or "int8"; "mixed" for a model that comes so.
         layout: Which of the case's layouts; that of its model if left out.
         unpruned: Whether to run it with its zeros filled, so that there are none to leave out.
     """

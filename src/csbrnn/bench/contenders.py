@@ -12,7 +12,7 @@ from csbrnn.bench.contender_openvino import OPENVINO
 from csbrnn.bench.contender_pytorch import PYTORCH, PYTORCH_COMPILED
 from csbrnn.errors import ArgumentError
 
-__all__ = ["CONTENDERS", "PEERS", "SLOW_TO_OPEN", "choose_contenders"]
+__all__ = ["CONTENDERS", "SLOW_TO_OPEN", "choose_contenders"]
 
 CONTENDERS: Final[Mapping[str, tuple[Contender, ...]]] = {
     "csbrnn": CSBRNN,
@@ -22,9 +22,6 @@ CONTENDERS: Final[Mapping[str, tuple[Contender, ...]]] = {
     "openvino": OPENVINO,
 }
 """Name -> its variants. None imports a peer's package before it opens a case."""
-
-PEERS: Final = tuple(name for name in CONTENDERS if name != "csbrnn")
-"""Everyone else."""
 
 SLOW_TO_OPEN: Final = ("pytorch-compiled",)
 """Names that compete only where asked for: compiling takes up to half a minute."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 __all__ = ["cpu_ids", "describe_environment", "last_level_cache_nbytes", "usable_cpus"]
 
-_PACKAGES: Final = ("csbrnn", "numpy", "torch", "onnx", "onnxruntime")
+_PACKAGES: Final = ("csbrnn", "numpy", "torch", "onnx", "onnxruntime", "openvino")
 
 #: Thread settings and the like that change what libraries do.
 _VARIABLES: Final = re.compile(r"(OMP|GOMP|KMP|MKL|OPENBLAS|ORT|ONEDNN|DNNL|CSBRNN)_\w+")

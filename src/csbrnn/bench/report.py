@@ -1,40 +1,32 @@
-"""`table`: a benchmark's rows for people to read."""
+"""`table`: a benchmark's rows for people to read, in 80 columns; the details are in the JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from csbrnn.bench.result import BenchResult, Row
 
-__all__ = ["speedups", "table"]
+__all__ = ["short_layout", "speedups", "table"]
 
 _OWN = "csbrnn"
+_MODES = {"step": "one step", "sequence": "in a sequence, each step", "matvec": "mat-vec alone"}
 
 
-def table(result: BenchResult) -> Table:
-    """Makes a table to print with rich, fastest first, the skipped in the caption.
+def table(result: BenchResult) -> Group:
+    """Makes one table a case to print with rich, and notes below.
 
-    The last column compares with csbrnn's best row of any precision in the same section: the same
-    case, threads, mode and caches.
+    A section for each mode and thread count, fastest first. The last column compares with csbrnn's
+    best row of any precision in the same section.
     """
-    shown = Table(
-        title="Time a step at batch 1, measured (us)",
-        caption=Text(_caption(result)),  # reasons may hold what rich takes for markup
-        caption_justify="left",
-    )
-    for heading in ("case", "threads", "mode", "contender", "layout", "precision"):
-        shown.add_column(heading, justify="right" if heading == "threads" else "left")
-    for heading in ("median", "p99", "iqr", "n", "error", "MB read", "of bandwidth", "csbrnn is"):
-        shown.add_column(heading, justify="right")
-    for group in _groups(result.rows):
-        own = min((row.median_us for row in group if row.contender == _OWN), default=None)
-        for row in group:
-            shown.add_row(*_cells(row, own), style="bold" if row.contender == _OWN else None)
-        shown.add_section()
-    return shown
+    cases = dict.fromkeys(row.case for row in result.rows)
+    tables = [_case_table(name, [r for r in result.rows if r.case == name]) for name in cases]
+    # Reasons may hold what rich takes for markup.
+    return Group(*tables, Text("\n".join(_notes(result))))
 
 
 def speedups(result: BenchResult) -> list[str]:
@@ -59,35 +51,54 @@ def speedups(result: BenchResult) -> list[str]:
         )
         lines.append(
             f"{case} with at most {threads} thread{'s' if threads > 1 else ''}: {own[0]} takes "
-            f"{_duration(own[1])} us" + (f", {ratios}, each at its best." if ratios else ".")
+            f"{duration(own[1])} us" + (f", {ratios}, each at its best." if ratios else ".")
         )
     return lines
+
+
+def short_layout(layout: str) -> str:
+    """A layout in few letters: ``"16x64 g16"``, ``"8x4 whole"``."""
+    text = layout.replace("block=", "").replace("row_group=", "g")
+    blocks, whole, _ = text.partition(" all-or-nothing")
+    return f"{blocks.split()[0]} whole" if whole else text
+
+
+def _case_table(name: str, rows: Iterable[Row]) -> Table:
+    shown = Table(title=f"{name}: time a step at batch 1, measured", box=box.SIMPLE_HEAD)
+    shown.add_column("contender", no_wrap=True)
+    for heading in ("median\nus", "p99\nus", "floor\n%", "times\ncsbrnn"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for group in _groups(rows):
+        row = group[0]
+        threads = f"{row.threads} thread{'s' * (row.threads > 1)}"
+        caches = ", cold caches" if row.cold else ""
+        shown.add_row(Text(f"{_MODES[row.mode]}, {threads}{caches}"), style="italic")
+        own = min((row.median_us for row in group if row.contender == _OWN), default=None)
+        for row in group:
+            shown.add_row(*_cells(row, own), style="bold" if row.contender == _OWN else None)
+        shown.add_section()
+    return shown
 
 
 def _groups(rows: Iterable[Row]) -> list[list[Row]]:
     """Rows that compare with each other, each group's fastest first, in order of appearance."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.case, row.threads, row.mode, row.cold), []).append(row)
+        groups.setdefault((row.mode, row.cold, row.threads), []).append(row)
     return [sorted(group, key=lambda row: row.median_us) for group in groups.values()]
 
 
-def _cells(row: Row, own: float | None) -> tuple[str, ...]:
+def _cells(row: Row, own: float | None) -> tuple[Text | str, ...]:
+    if row.contender == _OWN:
+        what = "unpruned" if row.variant == "unpruned" else short_layout(row.layout)
+    else:
+        what = "" if row.variant == "default" else row.variant
     return (
-        row.case,
-        str(row.threads),
-        row.mode + (", cold" if row.cold else ""),
-        f"{row.contender}: {row.variant}",
-        row.layout,
-        row.precision,
-        _duration(row.median_us),
-        _duration(row.p99_us),
-        _duration(row.iqr_us),
-        str(row.n),
-        f"{row.max_abs_error:.1e}",
-        f"{row.nbytes / 1e6:.2f}",
-        "" if row.fraction is None else f"{row.fraction:.0%}",
-        "" if own is None or row.contender == _OWN else _ratio(row.median_us / own),
+        Text(f"  {row.contender} {row.precision} {what}".rstrip()),
+        duration(row.median_us),
+        duration(row.p99_us),
+        "" if row.fraction is None else f"{100 * row.fraction:.0f}",
+        "" if own is None else f"{row.median_us / own:.1f}x",
     )
 
 
@@ -95,25 +106,27 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
 
 
-def _duration(us: float) -> str:
+def duration(us: float) -> str:
     """Three significant digits."""
     return f"{us:,.0f}" if us >= 100 else f"{us:.1f}" if us >= 10 else f"{us:.2f}"
 
 
-def _caption(result: BenchResult) -> str:
+def _notes(result: BenchResult) -> list[str]:
     environment, settings = result.environment, result.settings
     lines = [
         f"{environment.get('cpu')}, {environment.get('cpus_usable')} CPUs usable, load "
         f"{environment.get('load_average')}; {settings.get('seconds')} s, seed "
-        f"{settings.get('seed')}; disturbed {sum(settings.get('preemptions', ()))} times. "
-        "Outputs checked against the reference before timing."
+        f"{settings.get('seed')}; disturbed {sum(settings.get('preemptions', ()))} times. Outputs "
+        "were checked before timing. Floor: the time to read the weights, as a share of the "
+        "median."
     ]
     lines += speedups(result)
-    reasons: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[tuple[str, str, str], list[str]] = {}
     for entry in result.skipped:
-        where = f"{entry.case} at {entry.threads}"
-        reasons.setdefault((f"{entry.contender}: {entry.variant}", entry.reason), []).append(where)
-    lines += [
-        f"Skipped {who} ({', '.join(where)}): {reason}" for (who, reason), where in reasons.items()
+        reason = entry.reason.partition("\n")[0]
+        who = (f"{entry.contender} {entry.precision}", f"{entry.case}, {entry.threads}", reason)
+        reasons.setdefault(who, []).append(entry.variant)
+    return lines + [
+        f"Skipped {who} ({where} threads: {', '.join(dict.fromkeys(variants))}): {reason}"
+        for (who, where, reason), variants in reasons.items()
     ]
-    return "\n".join(lines)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 __all__ = ["Bandwidth", "BenchResult", "Row", "Skipped"]
 
@@ -156,8 +156,8 @@ class BenchResult:
         ]
         return min(rows, key=lambda row: row.median_us, default=None)
 
-    def table(self) -> Table:
-        """The rows as a table to print; see `csbrnn.bench.report`."""
+    def table(self) -> Group:
+        """The rows as tables to print; see `csbrnn.bench.report`."""
         from csbrnn.bench.report import table
 
         return table(self)

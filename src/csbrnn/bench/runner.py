@@ -8,19 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-import numpy as np
-
 from csbrnn.bench import timing
 from csbrnn.bench.cases import Case
+from csbrnn.bench.checks import Oracle, check, run_steps
 from csbrnn.bench.contender import TOLERANCES, Array, Contender, Prepared, UnavailableError
 from csbrnn.bench.contenders import choose_contenders
 from csbrnn.bench.environment import describe_environment, usable_cpus
 from csbrnn.bench.result import Bandwidth, BenchResult, Row, Skipped
 from csbrnn.bench.roofline import Roofline
 from csbrnn.bench.timing import Statistics, Timed
-from csbrnn.compiler import lower, run_program
 from csbrnn.errors import ArgumentError
-from csbrnn.model import PackedModel, run_reference
 
 __all__ = ["MODES", "Progress", "run_bench"]
 
@@ -130,7 +127,7 @@ class _Run:
     skipped: list[Skipped] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
-    expected: dict[PackedModel, Array] = field(default_factory=dict)
+    oracle: Oracle = field(default_factory=Oracle)
 
     def block(self, case: Case, threads: int, seconds: float, done: float, share: float) -> None:
         """Measures one case with one thread count."""
@@ -176,8 +173,8 @@ class _Run:
         """
         with ExitStack() as own:  # closed at once unless the contender stays in the race
             prepared = own.enter_context(contender.open(case, threads))
-            expected = self._expected(contender.model(case), xs)
-            error = _check(contender, _run_steps(prepared, xs), expected, "step by step")
+            expected = self.oracle(contender.model(case), xs)
+            error = check(contender, run_steps(prepared, xs), expected, "step by step")
             entries = [
                 _Entry(contender, prepared, mode, error, _timed_step(prepared, xs[-1], mode))
                 for mode in ("step", "cold")
@@ -207,22 +204,13 @@ class _Run:
         with prepared.active():
             outputs = prepared.sequence(xs)()
         try:
-            error = _check(contender, outputs, expected, "as a sequence")
+            error = check(contender, outputs, expected, "as a sequence")
         except UnavailableError as reason:
             self._skip(contender, case, threads, str(reason))
             return []
         call = prepared.sequence(case.inputs(SEQUENCE_STEPS, self.seed))
         timed = Timed(call, active=prepared.active)
         return [_Entry(contender, prepared, "sequence", error, timed)]
-
-    def _expected(self, model: PackedModel, xs: Array) -> Array:
-        """What the model gives for the inputs, computed once for all who run it."""
-        if model not in self.expected:
-            integers = any(matrix.precision.scaled for matrix in model.products.values())
-            self.expected[model], _ = (
-                run_program(lower(model), xs) if integers else run_reference(model, xs)
-            )
-        return self.expected[model]
 
     def _skip(self, contender: Contender, case: Case, threads: int, reason: str) -> None:
         self.skipped.append(
@@ -280,38 +268,6 @@ def _check_arguments(
         raise ArgumentError(f"modes must be some of {', '.join(MODES)}, not {modes}")
 
 
-def _run_steps(prepared: Prepared, xs: Array) -> Array:
-    """Runs a sequence through the very callables that are timed."""
-    outputs = []
-    prepared.reset()
-    with prepared.active():
-        for x in xs:
-            prepared.set_input(x)
-            prepared.step()
-            outputs.append(prepared.output())
-    return np.stack(outputs)
-
-
 def _timed_step(prepared: Prepared, x: Array, mode: str) -> Timed:
     prepared.set_input(x)
     return Timed(prepared.step, active=prepared.active, cold=mode == "cold")
-
-
-def _check(contender: Contender, outputs: Array, expected: Array, how: str) -> float:
-    """Returns the largest error of a contender's outputs.
-
-    Raises:
-        UnavailableError: It is beyond the tolerance, or the outputs are of another shape.
-    """
-    if outputs.shape != expected.shape:
-        raise UnavailableError(
-            f"gives outputs of shape {outputs.shape} {how}, where {expected.shape} is right"
-        )
-    error = float(np.abs(outputs - expected).max())
-    limit = contender.tolerance * max(1.0, float(np.abs(expected).max()))
-    if not error <= limit:  # NaN is wrong, too
-        raise UnavailableError(
-            f"gives wrong results {how}: off by {error:.2g}, where {contender.precision} may be "
-            f"off by {limit:.2g}"
-        )
-    return error

@@ -82,7 +82,7 @@ class Inspection:
     def sizes(self) -> Table:
         """Where the weights and bytes are, as a table to print."""
         totals = self.totals
-        table = _plain_table("Weights and bytes")
+        table = _plain_table("Weights and bytes", footer=True)
         table.add_column("matrix", "all", overflow="fold")
         table.add_column("shape", justify="right")
         table.add_column("rate", f"{totals['pruning_rate']:.1f}x", justify="right")
@@ -123,12 +123,12 @@ class Inspection:
         return table
 
 
-def _plain_table(title: str) -> Table:
+def _plain_table(title: str, *, footer: bool = False) -> Table:
     from rich import box
     from rich.table import Table
 
     # Without vertical lines: seven columns fit into a terminal of 80.
-    return Table(title=title, show_footer=True, box=box.SIMPLE_HEAD, padding=(0, 1))
+    return Table(title=title, show_footer=footer, box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def inspect_model(model: PackedModel) -> Inspection:

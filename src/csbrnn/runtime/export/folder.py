@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +23,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], name: str) -> None:
     """Write an export, replacing an earlier one; files that csbrnn did not write stay.
 
     All bytes are written beside the folder first, so that a full disk leaves it as it was. A new
-    folder then appears at once; in an old one files are replaced one by one, the manifest being
-    away meanwhile only from what it lists.
+    folder then appears at once. In one that is there, files are replaced one by one, each at once;
+    cut short, it can be exported to again.
 
     Args:
         folder: Made if it isn't there, with its parents.
@@ -35,8 +34,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], name: str) -> None:
     Raises:
         ArgumentError: The folder holds something else, or can't be written.
     """
-    manifest = {"format": _FORMAT, "name": name, "files": sorted([*files, MANIFEST])}
-    everything = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+    everything = {**files, MANIFEST: _manifest(name, {*files, MANIFEST})}
     try:
         earlier = _earlier_files(folder)
         foreign = sorted(f for f in everything if f not in earlier and _exists(folder / f))
@@ -45,30 +43,33 @@ def write_folder(folder: Path, files: Mapping[str, bytes], name: str) -> None:
                 f"{folder}: {', '.join(foreign)} would be overwritten, and {MANIFEST} does not list"
                 " them as written by csbrnn: move them, or choose another folder"
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        target = folder.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             for file, data in everything.items():
                 (beside / file).write_bytes(data)
-            _put(beside, folder, everything, earlier)
+            if target.exists():
+                # Until all is done, the manifest lists the files of both exports.
+                (beside / "both").write_bytes(_manifest(name, earlier | set(everything)))
+                (beside / "both").replace(target / MANIFEST)
+                for file in files:
+                    (beside / file).replace(target / file)
+                for file in earlier - set(everything):  # `cc *.c` would compile a stale kernel file
+                    (target / file).unlink(missing_ok=True)
+                (beside / MANIFEST).replace(target / MANIFEST)
+            else:
+                beside.chmod(0o777 & ~_umask())  # mkdtemp's are their owner's alone
+                beside.replace(target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         raise ArgumentError(f"{folder}: can't be written: {error.strerror}") from None
 
 
-def _put(beside: Path, folder: Path, new: Mapping[str, bytes], earlier: set[str]) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
-        beside.chmod(0o777 & ~_umask())  # mkdtemp's are its owner's alone
-        beside.replace(folder)
-        return
-    for file in new:
-        if file != MANIFEST:
-            (beside / file).replace(folder / file)
-    for file in earlier - set(new):  # a stale kernel file would be compiled by `cc *.c`
-        with contextlib.suppress(FileNotFoundError):
-            (folder / file).unlink()
-    (beside / MANIFEST).replace(folder / MANIFEST)
+def _manifest(name: str, files: Collection[str]) -> bytes:
+    manifest = {"format": _FORMAT, "name": name, "files": sorted(files)}
+    return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
 def _earlier_files(folder: Path) -> set[str]:
