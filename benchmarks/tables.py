@@ -4,6 +4,9 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is be
 
     python benchmarks/tables.py            # rewrite
     python benchmarks/tables.py --check    # exit with 1 if anything would change
+    python benchmarks/tables.py --goals    # print each goal of the engine, and what was reached
+    python benchmarks/tables.py --measure  # first run every benchmark anew: half an hour, alone
+    python benchmarks/tables.py --measure sr mt    # or some of them
 """
 
 from __future__ import annotations
@@ -13,8 +16,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from csbrnn.bench.goals import reached
+from csbrnn.bench.markdown import case_markdown, goals_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -55,7 +62,67 @@ def demo() -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"demo": demo}
+_STRIPES = tuple(f"block={n}x64 row_group={n}" for n in (16, 8, 4))
+_WHOLE = "block=8x4 row_group=8 all-or-nothing"
+_FREE = "block=64x64 row_group=1"
+
+RUNS: dict[str, tuple[tuple[str, ...], float]] = {
+    "sr": ((*_STRIPES, _FREE, _WHOLE), 240.0),
+    "mt": ((*_STRIPES, _FREE, _WHOLE), 300.0),
+    "gru512": ((*_STRIPES, _FREE, _WHOLE), 180.0),
+    "small16": ((), 60.0),
+    "small64": ((), 60.0),
+}
+"""Case -> layouts, and seconds of measuring. Ours: some fifty turns for everyone."""
+
+
+def bench(case: str) -> str:
+    """A page's table of one case: what ``csbrnn bench CASE`` measured."""
+    if not _bench_file(case).exists():
+        return f"Not measured yet: `python benchmarks/tables.py --measure {case}`."
+    return case_markdown(_read(_bench_file(case).name))
+
+
+def goals() -> str:
+    """The engine's goals, and what was reached."""
+    return goals_markdown(_benches())
+
+
+TABLES: dict[str, Callable[[], str]] = {"demo": demo, "goals": goals} | {
+    f"bench_{case}": partial(bench, case) for case in RUNS
+}
+
+
+def measure(cases: list[str]) -> None:
+    """Runs benchmarks and writes their result files."""
+    from rich.console import Console
+
+    from csbrnn.bench import CONTENDERS, MODES
+    from csbrnn.commands.bench import bench_model
+
+    RESULTS.mkdir(exist_ok=True)
+    for case in cases:
+        layouts, seconds = RUNS[case]
+        result = bench_model(
+            case,
+            layouts=layouts,
+            precisions=(),
+            contenders=tuple(CONTENDERS),
+            threads=(1, 2),
+            modes=MODES,
+            seconds=seconds,
+            console=Console(),
+        )
+        text = json.dumps(result, indent=1) + "\n"
+        _bench_file(case).write_text(text, encoding="utf-8")
+
+
+def _bench_file(case: str) -> Path:
+    return RESULTS / f"bench_{case}.json"
+
+
+def _benches() -> list[dict[str, Any]]:
+    return [_read(_bench_file(case).name) for case in RUNS if _bench_file(case).exists()]
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -67,7 +134,17 @@ def main() -> int:
     """Rewrites, or checks; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing")
-    check = parser.parse_args().check
+    parser.add_argument("--goals", action="store_true", help="print the engine's goals and stop")
+    parser.add_argument(
+        "--measure", nargs="*", choices=tuple(RUNS), metavar="CASE", help="run benchmarks first"
+    )
+    arguments = parser.parse_args()
+    if arguments.measure is not None:
+        measure(arguments.measure or list(RUNS))
+    if arguments.goals:
+        print("\n".join(entry.line for entry in reached(_benches())))
+        return 0
+    check = arguments.check
     stale = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         old = page.read_text(encoding="utf-8")

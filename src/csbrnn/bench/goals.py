@@ -167,9 +167,7 @@ def _measured(goal: Goal, rows: Sequence[Mapping[str, Any]]) -> Reached:
             return Reached(goal, None if one is None else one["median_us"])
 
 
-def _ratio(
-    goal: Goal, slow: Mapping[str, Any] | None, fast: Mapping[str, Any] | None
-) -> Reached:
+def _ratio(goal: Goal, slow: Mapping[str, Any] | None, fast: Mapping[str, Any] | None) -> Reached:
     if slow is None or fast is None:
         return Reached(goal, None)
     return Reached(goal, slow["median_us"] / fast["median_us"], f"{_told(slow)} / {_told(fast)}")

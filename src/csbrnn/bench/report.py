@@ -11,7 +11,7 @@ from rich.text import Text
 
 from csbrnn.bench.result import BenchResult, Row
 
-__all__ = ["short_layout", "speedups", "table"]
+__all__ = ["duration", "short_layout", "speedups", "table"]
 
 _OWN = "csbrnn"
 _MODES = {"step": "one step", "sequence": "in a sequence, each step", "matvec": "mat-vec alone"}
@@ -124,9 +124,10 @@ def _notes(result: BenchResult) -> list[str]:
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for entry in result.skipped:
         reason = entry.reason.partition("\n")[0]
-        who = (f"{entry.contender} {entry.precision}", f"{entry.case}, {entry.threads}", reason)
+        where = f"{entry.case}, {entry.threads} thread{'s' * (entry.threads > 1)}"
+        who = (f"{entry.contender} {entry.precision}", where, reason)
         reasons.setdefault(who, []).append(entry.variant)
     return lines + [
-        f"Skipped {who} ({where} threads: {', '.join(dict.fromkeys(variants))}): {reason}"
+        f"Skipped {who} ({where}: {', '.join(dict.fromkeys(variants))}): {reason}"
         for (who, where, reason), variants in reasons.items()
     ]

@@ -19,7 +19,14 @@ from csbrnn.cells import Cell
 from csbrnn.formats import Matrix
 from csbrnn.model import INPUT, Activation, Combine, PackedModel, Recurrent, Vector
 
-__all__ = ["CellStepper", "ModuleStepper", "ProductStepper", "Stepper", "network", "quantize_dynamic"]
+__all__ = [
+    "CellStepper",
+    "ModuleStepper",
+    "ProductStepper",
+    "Stepper",
+    "network",
+    "quantize_dynamic",
+]
 
 _CELL_MODULES: Final[Mapping[Cell, Callable[..., nn.Module]]] = {
     cells.LSTM: nn.LSTMCell,

@@ -1,0 +1,98 @@
+"""Tables in Markdown, made from result files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from csbrnn.bench.goals import reached
+from csbrnn.bench.report import duration, short_layout
+
+__all__ = ["case_markdown", "goals_markdown"]
+
+Data = Mapping[str, Any]
+
+_COLUMNS: Final = (
+    # heading, mode, cold, threads
+    ("1 thread", "step", False, 1),
+    ("2 threads", "step", False, 2),
+    ("cold", "step", True, 1),
+    ("sequence", "sequence", False, 1),
+    ("mat-vec", "matvec", False, 1),
+)
+
+
+def case_markdown(result: Data) -> str:
+    """One row a contender, precision, layout and variant; medians, the fastest step first.
+
+    Columns: a step, hot, on one and on two threads; a step with cold caches, a step within a long
+    sequence, and the mat-vec part alone, each on one thread; the 99th percentile and the share of
+    the floor are those of the first.
+    """
+    medians: dict[tuple[str, ...], dict[str, Data]] = {}
+    for row in result["rows"]:
+        for heading, mode, cold, threads in _COLUMNS:
+            if (row["mode"], row["cold"], row["threads"]) == (mode, cold, threads):
+                medians.setdefault(_who(row), {})[heading] = row
+    headings = [heading for heading, *_ in _COLUMNS]
+    lines = [
+        f"*Measured* on {_machine(result)}; median us a step.",
+        "",
+        "| contender | precision | | " + " | ".join([*headings, "p99", "of the floor"]) + " |",
+        "|---|---|---|" + "---:|" * (len(headings) + 2),
+    ]
+    ranked = sorted(medians.items(), key=lambda item: _first(item[1]))
+    for who, rows in ranked:
+        own = "**" * (who[0] == "csbrnn")
+        cells = [duration(rows[h]["median_us"]) if h in rows else "" for h in headings]
+        hot = rows.get("1 thread")
+        fraction = None if hot is None else hot["fraction"]
+        cells += [
+            "" if hot is None else duration(hot["p99_us"]),
+            "" if fraction is None else f"{fraction:.0%}",
+        ]
+        names = [f"{own}{who[0]}{own}", *who[1:]]
+        lines.append("| " + " | ".join([*names, *cells]) + " |")
+    skipped = {
+        (f"{s['contender']} {s['precision']}", s["variant"], s["reason"].partition("\n")[0])
+        for s in result["skipped"]
+    }
+    lines += ["", *(f"- Not run: {who}, {what}: {why}" for who, what, why in sorted(skipped))]
+    return "\n".join(lines).rstrip()
+
+
+def goals_markdown(results: Iterable[Data]) -> str:
+    """Each goal and what was reached."""
+    lines = ["| | goal | reached | |", "|---|---:|---:|---|"]
+    for entry in reached(results):
+        goal = entry.goal
+        sign = "<" if goal.kind == "time" else ">="
+        verdict = "yes" if entry.met else "no" if entry.value is not None else ""
+        value = "not measured yet" if entry.value is None else goal.show(entry.value)
+        detail = f" ({entry.detail})" if entry.detail else ""
+        lines.append(
+            f"| {goal.text} | {sign} {goal.show(goal.target)} | {value}{detail} | {verdict} |"
+        )
+    return "\n".join(lines)
+
+
+def _who(row: Data) -> tuple[str, ...]:
+    if row["contender"] == "csbrnn" and row["variant"] != "unpruned":
+        return row["contender"], row["precision"], short_layout(row["layout"])
+    return row["contender"], row["precision"], row["variant"]
+
+
+def _first(rows: Mapping[str, Data]) -> float:
+    """What rows are sorted by: the leftmost column that they have."""
+    return next(float(rows[heading]["median_us"]) for heading, *_ in _COLUMNS if heading in rows)
+
+
+def _machine(result: Data) -> str:
+    environment = result["environment"]
+    packages = environment["packages"]
+    peers = ", ".join(
+        f"{name} {packages[name]}"
+        for name in ("torch", "onnxruntime", "openvino")
+        if packages.get(name)
+    )
+    return f"{environment['cpu']}, {environment['cpus_usable']} CPUs" + f" ({peers})" * bool(peers)
