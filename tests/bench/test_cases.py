@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from csbrnn import cells
-from csbrnn.bench import Case, generate, parse_layout
+from csbrnn.bench import Case, generate
 from csbrnn.cells import Stack
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.formats import DenseMatrix
-from csbrnn.model import Features, PackedModel, Recurrent, run_reference
+from csbrnn.model import Features, PackedModel, Recurrent, quantize, run_reference
 
 from .fakes import tiny_case, token_case
 
@@ -57,13 +57,46 @@ def test_dense_twin_has_the_same_weights():
     assert (expected == actual).all()
 
 
-def test_filled_twin_has_no_zeros_and_the_same_results():
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_unpruned_twin_has_no_zeros_in_any_precision(precision):
+    case = token_case()
+    model = case.deployed(precision, unpruned=True)
+
+    assert model.precision == precision
+    assert all((m.to_dense() != 0).all() for m in model.products.values())
+    xs = case.inputs(5)
+    expected, actual = (run_reference(m, xs)[0] for m in (case.model, model))
+    np.testing.assert_allclose(actual, expected, atol=0.2)  # small weights do little
+
+
+def test_deployed_models_are_made_once():
     case = token_case()
 
-    assert all((m.to_dense() != 0).all() for m in case.filled.matrices.values())
-    xs = case.inputs(5)
-    expected, actual = (run_reference(model, xs)[0] for model in (case.model, case.filled))
-    np.testing.assert_allclose(actual, expected, atol=1e-10)  # sums of up to 16 of 1e-12
+    assert case.deployed("fp32") is case.model
+    assert case.deployed("int8") is case.deployed("int8", case.layout)
+    assert case.deployed("int8").precision == "int8"
+
+
+def test_a_quantized_model_is_not_rounded_again():
+    model = quantize(tiny_case().model, "int8")
+
+    assert Case("quantized", model).deployed("int8") is model
+
+
+def test_several_layouts_are_one_case():
+    stripes, whole = "block=16x64 row_group=16", "block=8x4 row_group=8 all-or-nothing"
+    case = generate("gru512", [stripes, whole, "dense", stripes])
+
+    assert list(case.layouts) == [stripes, whole, "dense"]
+    assert case.layout == stripes
+    assert case.model is case.layouts[stripes]
+    assert case.deployed("fp32", whole).pruning_rate == pytest.approx(8, rel=0.01)
+    assert case.is_dense
+
+
+def test_no_layout():
+    with pytest.raises(ArgumentError, match="at least one layout"):
+        generate("sr", [])
 
 
 def test_inputs_fit_the_model():
@@ -76,30 +109,6 @@ def test_inputs_fit_the_model():
 def test_unknown_case():
     with pytest.raises(ArgumentError, match=r"must be one of sr, mt, gru512, .*'nope'"):
         generate("nope")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("dense", None),
-        ("block=16x64 row_group=16", ((16, 64), 16)),
-        (" block=32x32 ", ((32, 32), 1)),
-    ],
-)
-def test_parse_layout(text, expected):
-    assert parse_layout(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "16x64", "block=16", "block=16x64 row_group=x"])
-def test_layout_that_can_not_be_read(text):
-    with pytest.raises(ArgumentError, match="must read 'dense' or 'block=16x64 row_group=16'"):
-        parse_layout(text)
-
-
-@pytest.mark.parametrize("text", ["block=0x4", "block=4x4 row_group=0", "block=6x4 row_group=4"])
-def test_layout_that_does_not_fit(text):
-    with pytest.raises(ArgumentError, match="row_group must divide its block's rows"):
-        parse_layout(text)
 
 
 def test_bidirectional_models_are_refused():

@@ -12,12 +12,12 @@ from csbrnn.nn import to_onnx
 
 from .fakes import tiny_case, token_case
 
-FP32, INT8 = ONNXRUNTIME
+FP32, INT8, STEP_FP32, STEP_INT8 = ONNXRUNTIME
 
 
 @pytest.mark.parametrize("case", [tiny_case(num_layers=2, pruned=True), token_case()])
 def test_lstm_runs_in_both_precisions(case):
-    result = run_bench([case], (1,), ["onnxruntime"], 0.05, modes=("step", "sequence"))
+    result = run_bench([case], (1,), [FP32, INT8], 0.05, modes=("step", "sequence"))
 
     assert not result.skipped
     assert [(row.precision, row.mode) for row in result.rows] == [
@@ -30,12 +30,28 @@ def test_lstm_runs_in_both_precisions(case):
 
 @pytest.mark.parametrize("cell", [cells.GRU, cells.RNN_TANH])
 def test_a_gru_that_stays_fp32_is_not_called_int8(cell):
-    result = run_bench([tiny_case(cell)], (1,), ["onnxruntime"], 0.05, modes=("step",))
+    result = run_bench([tiny_case(cell)], (1,), [FP32, INT8], 0.05, modes=("step",))
 
     assert [row.precision for row in result.rows] == ["fp32"]
     (skipped,) = result.skipped
     operator = {"gru": "GRU", "rnn_tanh": "RNN"}[cell.name]
     assert skipped.reason.startswith(f"quantize_dynamic left fp32 without a word: {operator}")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [tiny_case(num_layers=2, pruned=True), token_case(), tiny_case(cells.GRU, num_layers=2)],
+)
+def test_the_step_graph_is_quantized_whole(case):
+    result = run_bench([case], (1,), [STEP_FP32, STEP_INT8], 0.05, modes=("step", "sequence"))
+
+    assert not result.skipped
+    assert [(row.precision, row.mode) for row in result.rows] == [
+        ("fp32", "step"),
+        ("int8", "step"),
+    ]
+    assert result.best("onnxruntime", "fp32").max_abs_error < 1e-5
+    assert result.best("onnxruntime", "int8").max_abs_error > 1e-4
 
 
 def test_cells_without_an_operator_are_skipped():

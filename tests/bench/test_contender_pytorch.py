@@ -1,4 +1,5 @@
 import builtins
+import shutil
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from csbrnn import cells  # noqa: E402
 from csbrnn.bench import UnavailableError, run_bench  # noqa: E402
-from csbrnn.bench.contender_pytorch import PYTORCH, PyTorch  # noqa: E402
+from csbrnn.bench.contender_pytorch import PYTORCH, PYTORCH_COMPILED, PyTorch  # noqa: E402
 
 from .fakes import tiny_case, token_case  # noqa: E402
 
@@ -23,6 +24,9 @@ def test_lstm_runs_in_every_variant(case):
     assert not result.skipped
     assert variants(result) == [contender.variant for contender in PYTORCH]
     assert sum(row.mode == "sequence" for row in result.rows) == 3  # modules only
+    quantized = {row.variant: row.max_abs_error for row in result.rows if row.precision == "int8"}
+    assert quantized.keys() == {"nn module, quantized", "nn cell, quantized"}
+    assert min(quantized.values()) > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -36,6 +40,7 @@ def test_other_cells_run_or_are_skipped_with_the_reason(cell):
     reasons = {skipped.variant: skipped.reason for skipped in result.skipped}
     assert reasons["fused product"] == f"written out for cell 'lstm' only, not {cell.name!r}"
     assert ("nn cell" in reasons) == (cell in (cells.LSTM_PROJECTION, cells.LIGRU))
+    assert ("nn cell, quantized" in reasons) == ("nn cell" in reasons)
     assert len(result.rows) + len(result.skipped) == len(PYTORCH)
 
 
@@ -94,3 +99,21 @@ def test_quantization_gone(monkeypatch):
         PyTorch("quantized", "module", precision="int8").open(tiny_case(), 1),
     ):
         pass
+
+
+def test_compiling_needs_a_compiler(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    (compiled,) = PYTORCH_COMPILED
+
+    with pytest.raises(UnavailableError, match=r"needs a C\+\+ compiler"):
+        compiled.open(tiny_case(), 1).__enter__()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+def test_compiled_steps_are_right():
+    result = run_bench([tiny_case(cells.GRU)], (1,), ["pytorch-compiled"], 0.05, modes=("step",))
+
+    assert not result.skipped
+    assert variants(result) == ["nn cell, compiled"]

@@ -1,9 +1,10 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from csbrnn.bench import BenchResult, Row, Skipped
-from csbrnn.bench.report import speedups
+from csbrnn.bench.report import short_layout, speedups
 
 
 def row(contender: str, median_us: float, threads: int = 1, **fields) -> Row:
@@ -44,25 +45,64 @@ RESULT = BenchResult(
 
 
 def printed(result: BenchResult) -> str:
-    console = Console(file=io.StringIO(), width=250)
+    console = Console(file=io.StringIO(), width=80)
     console.print(result.table())
     return console.file.getvalue()
 
 
 def test_sections_are_sorted_and_compared_with_csbrnn():
-    lines = [line for line in printed(RESULT).splitlines() if "│ sr" in line]
+    lines = [" ".join(line.split()) for line in printed(RESULT).splitlines()]
+    start = lines.index("one step, 1 thread")
 
-    assert [("csbrnn: " in line, "sequence" in line) for line in lines] == [
-        (True, False),
-        (False, False),
-        (False, False),
-        (True, False),
-        (False, False),
-        (False, True),
-        (False, False),
+    assert lines[start : start + 14] == [
+        "one step, 1 thread",
+        "csbrnn fp32 dense 50.0 100 2 1.0x",
+        "onnxruntime int8 200 400 0 4.0x",
+        "onnxruntime fp32 2,000 4,000 0 40.0x",
+        "",
+        "one step, 2 threads",
+        "csbrnn fp32 dense 30.0 60.0 3 1.0x",
+        "onnxruntime fp32 3,000 6,000 0 100.0x",
+        "",
+        "in a sequence, each step, 1 thread",
+        "onnxruntime fp32 700 1,400 0",
+        "",
+        "one step, 2 threads, cold caches",
+        "onnxruntime fp32 25.0 50.0 4",
     ]
-    assert "4.0x faster" in lines[1]
-    assert "40.0x faster" in lines[2]
+
+
+def test_everything_fits_80_columns_unfolded():
+    long = row(
+        "csbrnn",
+        123456.7,
+        precision="bf16",
+        variant="as packed",
+        layout="block=64x64 row_group=16 all-or-nothing",
+        mode="sequence",
+    )
+    lines = printed(BenchResult({}, {}, (), (long,), ())).splitlines()
+
+    assert any("csbrnn bf16 64x64 whole" in line and "123,457" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("layout", "short"),
+    [
+        ("dense", "dense"),
+        ("block=16x64 row_group=16", "16x64 g16"),
+        ("block=8x4 row_group=8 all-or-nothing", "8x4 whole"),
+    ],
+)
+def test_short_layouts(layout, short):
+    assert short_layout(layout) == short
+
+
+def test_one_table_a_case():
+    text = printed(BenchResult({}, {}, (), (row("csbrnn", 1.0), row("csbrnn", 1.0, case="mt")), ()))
+
+    assert "sr: time a step" in text
+    assert "mt: time a step" in text
 
 
 def test_speedups_let_peers_use_fewer_threads():
@@ -89,4 +129,5 @@ def test_alone():
 
 
 def test_reasons_survive_markup():
-    assert "Skipped pytorch: default (sr at 1): pip install 'csbrnn[bench]'" in printed(RESULT)
+    text = " ".join(printed(RESULT).split())
+    assert "Skipped pytorch fp32 (sr, 1 thread: default): pip install 'csbrnn[bench]'" in text

@@ -8,7 +8,9 @@ import pytest
 
 from csbrnn.bench import CONTENDERS, BenchResult, run_bench
 from csbrnn.bench.environment import usable_cpus
+from csbrnn.compiler import lower, run_program
 from csbrnn.errors import ArgumentError
+from csbrnn.model import quantize
 
 from .fakes import Fake, Missing, tiny_case
 
@@ -146,8 +148,45 @@ def test_a_wrong_sequence_is_refused():
         outputs.append(y)
         return y if y.ndim == 1 else y + 1
 
-    (skipped,) = run(Fake(spoil=spoil), modes=("step", "sequence")).skipped
+    result = run(Fake(spoil=spoil), modes=("step", "sequence"))
+    (skipped,) = result.skipped
     assert "gives wrong results as a sequence" in skipped.reason
+    assert [row.mode for row in result.rows] == ["step"]  # its steps are right
+
+
+def test_products_alone_are_a_mode_of_those_who_have_them():
+    class Products(Fake):
+        @contextmanager
+        def open(self, case, threads):
+            with super().open(case, threads) as right:
+                yield replace(right, matvec=lambda: right.step)
+
+    class Neither(Fake):
+        @contextmanager
+        def open(self, case, threads):
+            with super().open(case, threads) as right:
+                yield replace(right, matvec=lambda: None)
+
+    result = run(Products(), Neither(), Fake(), modes=("matvec",))
+    assert [(row.mode, row.cold) for row in result.rows] == [("matvec", False)]
+    assert not result.skipped
+
+
+def test_contenders_may_bring_their_own_model_and_tolerance():
+    class Other(Fake):
+        def model(self, case):
+            return quantize(case.model, "int8")
+
+        tolerance = 1e-9
+
+    xs = tiny_case().inputs(12)
+    expected, _ = run_program(lower(quantize(tiny_case().model, "int8")), xs)
+
+    (skipped,) = run(Other()).skipped
+    assert "where fp32 may be off by 1e-09" in skipped.reason
+    outputs = iter(expected)
+    (row,) = run(Other(spoil=lambda y: next(outputs, y))).rows
+    assert row.max_abs_error == 0
 
 
 def test_result_is_json():
@@ -202,7 +241,7 @@ def test_arguments_are_checked():
         ({"threads": ()}, "threads must be one or more positive integers"),
         ({"threads": (0,)}, "threads must be one or more positive integers"),
         ({"seconds": 0}, "seconds must be positive"),
-        ({"modes": ("warm",)}, "modes must be some of step, sequence, cold"),
+        ({"modes": ("warm",)}, "modes must be some of step, sequence, cold, matvec"),
     ):
         with pytest.raises(ArgumentError, match=message):
             run(Fake(), **options)

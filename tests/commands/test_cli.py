@@ -39,7 +39,7 @@ def call(monkeypatch, capsys, *args, stdin=""):
     return stop.value.code or 0, out, " ".join(err.split())
 
 
-@pytest.mark.parametrize("verb", ["demo", "pack", "inspect", "run", "bench"])
+@pytest.mark.parametrize("verb", ["demo", "pack", "inspect", "run", "bench", "export"])
 def test_every_verb_explains_itself(verb):
     result = invoke(verb, "--help")
     assert result.exit_code == 0

@@ -10,8 +10,8 @@ from csbrnn.bench.cases import CASES, DEFAULT_LAYOUT, Case, generate
 from csbrnn.bench.contender import TOLERANCES, Contender, Prepared, UnavailableError
 from csbrnn.bench.contender_csbrnn import csbrnn_contenders, supported_precisions
 from csbrnn.bench.contenders import CONTENDERS, SLOW_TO_OPEN
-from csbrnn.bench.layouts import Layout, parse_layout
 from csbrnn.bench.environment import describe_environment
+from csbrnn.bench.layouts import Layout, parse_layout
 from csbrnn.bench.result import Bandwidth, BenchResult, Row, Skipped
 from csbrnn.bench.runner import MODES, run_bench
 

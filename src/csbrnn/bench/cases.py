@@ -60,7 +60,7 @@ class Case:
 
     @cached_property
     def dense(self) -> PackedModel:
-        """`model` in fp32 with every matrix stored dense, pruned zeros included, as peers run it."""
+        """`model` in fp32 with every matrix stored dense, zeros included: what peers run."""
         return _mapped(self.model, lambda matrix: DenseMatrix(matrix.to_dense()))
 
     @cached_property
@@ -81,9 +81,8 @@ class Case:
         Args:
             precision: "fp32", "bf16" or "int8".
             layout: One of `layouts`; that of `model` if left out.
-            unpruned: Fill every zero with a weight so small that it hardly changes what is
-                computed, yet is stored and multiplied in any precision: csbrnn leaves zeros out
-                wherever they are.
+            unpruned: Fill every zero with a weight so small that it changes little, yet is stored
+                and multiplied in any precision: csbrnn leaves zeros out wherever they are.
         """
         key = (precision, self.layout if layout is None else layout, unpruned)
         if key not in self._deployed:
@@ -190,10 +189,11 @@ def _layout_text(model: PackedModel) -> str:
 
 
 def _filled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Puts `STEP` of its row's largest weight, with signs in turn, where there are zeros."""
+    """Raises weights below `STEP` of their row's largest to it, with signs in turn."""
     largest = np.abs(weight).max(axis=1, initial=0, keepdims=True)
-    signs = np.where(np.arange(weight.shape[1]) % 2, STEP, -STEP)
-    return np.where(weight == 0, signs * np.where(largest > 0, largest, 1), weight)
+    least = STEP * np.where(largest > 0, largest, 1)
+    signs = np.where(np.arange(weight.shape[1]) % 2, np.float32(1), np.float32(-1))
+    return np.where(np.abs(weight) < least, signs * least, weight)
 
 
 def _mapped(model: PackedModel, change: Callable[[Matrix], Matrix]) -> PackedModel:

@@ -149,9 +149,7 @@ class _StepGraph:
         """ONNX's order of gates: z r h."""
         linear_before_reset = any(a.name == "linear_before_reset" and a.i for a in node.attribute)
         if not linear_before_reset:
-            raise UnavailableError(
-                "a GRU with the reset gate before the product is not written out"
-            )
+            raise UnavailableError("a GRU that resets before the product is not written out")
         W, R, B = self._parameters(node, 3)
         x, h, size = node.input[0], node.input[5], len(W) // 3
         zr_x, n_x = self._split(self._affine(x, W, B[0]), [2 * size, size])

@@ -106,7 +106,7 @@ def race(
 def _contenders(
     case: Case, precisions: Sequence[str], names: Sequence[str]
 ) -> list[str | Contender]:
-    """csbrnn in every precision and layout, and the peers."""
+    """The peers, and csbrnn in every precision and layout."""
     chosen = tuple(precision_of(precision).name for precision in precisions)
     if not chosen:  # weights that were rounded before are not rounded again
         own = case.model.precision

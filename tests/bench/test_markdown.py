@@ -1,0 +1,41 @@
+from csbrnn.bench import BenchResult, Skipped
+from csbrnn.bench.markdown import case_markdown, goals_markdown
+
+from .test_report import row
+
+RESULT = BenchResult(
+    {"cpu": "a CPU", "cpus_usable": 2, "packages": {"torch": "2.9", "openvino": None}},
+    {},
+    (),
+    (
+        row("onnxruntime", 200.0, precision="int8"),
+        row("csbrnn", 50.0, variant="as packed", layout="block=16x64 row_group=16"),
+        row("csbrnn", 30.0, 2, variant="as packed", layout="block=16x64 row_group=16"),
+        row("csbrnn", 70.0, variant="as packed", layout="block=16x64 row_group=16", cold=True),
+    ),
+    tuple(Skipped("sr", "pytorch", "default", "fp32", t, "first\nsecond") for t in (1, 2)),
+)
+
+
+def test_a_row_holds_all_that_one_contender_did():
+    assert case_markdown(RESULT.to_dict()).splitlines() == [
+        "*Measured* on a CPU, 2 CPUs (torch 2.9); median us a step.",
+        "",
+        "| contender | precision | | 1 thread | 2 threads | cold | sequence | mat-vec | p99 "
+        "| of the floor |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| **csbrnn** | fp32 | 16x64 g16 | 50.0 | 30.0 | 70.0 |  |  | 100 | 2% |",
+        "| onnxruntime | int8 | default | 200 |  |  |  |  | 400 | 0% |",
+        "",
+        "- Not run: pytorch fp32, default: first",
+    ]
+
+
+def test_goals_are_a_table_even_before_anything_is_measured():
+    lines = goals_markdown([]).splitlines()
+
+    assert lines[2] == (
+        "| sr int8, block=16x64 row_group=16: faster than onnxruntime int8 | >= 16.0x "
+        "| not measured yet |  |"
+    )
+    assert len({line.count("|") for line in lines}) == 1
