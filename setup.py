@@ -24,7 +24,8 @@ class BuildLibrary(build_ext):
         target.parent.mkdir(parents=True, exist_ok=True)
         compiler = os.environ.get("CC", "cc").split()
         # No contraction: a * b + c is two roundings unless a kernel asks for a fused one.
-        flags = ["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared", "-DCSBRNN_SHARED"]
+        flags = ["-O3", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden"]
+        flags += ["-fPIC", "-shared", "-DCSBRNN_SHARED"]
         flags += os.environ.get("CFLAGS", "").split()
         link = ["-pthread", *os.environ.get("LDFLAGS", "").split()]
         command = [*compiler, *flags, *ext.sources, "-o", str(target), *link]
