@@ -110,7 +110,7 @@ def swap_tensors(rng: random.Random, config: bytes, tensors: bytes) -> tuple[byt
     try:
         header = json.loads(tensors[8 : 8 + size])
         a, b = rng.sample(sorted(header), 2)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return config, tensors
     header[a], header[b] = header[b], header[a]
     text = json.dumps(header).encode()
