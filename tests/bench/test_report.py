@@ -62,7 +62,7 @@ def test_sections_are_sorted_and_compared_with_csbrnn():
         "",
         "one step, 2 threads",
         "csbrnn fp32 dense 30.0 60.0 3 1.0x",
-        "onnxruntime fp32 3,000 6,000 0 100.0x",
+        "onnxruntime fp32 3,000 6,000 0 100x",
         "",
         "in a sequence, each step, 1 thread",
         "onnxruntime fp32 700 1,400 0",
@@ -83,7 +83,8 @@ def test_everything_fits_80_columns_unfolded():
     )
     lines = printed(BenchResult({}, {}, (), (long,), ())).splitlines()
 
-    assert any("csbrnn bf16 64x64 whole" in line and "123,457" in line for line in lines)
+    assert any("csbrnn bf16 64x64 whole" in line and "123k" in line for line in lines)
+    assert not any("…" in line for line in lines)
 
 
 @pytest.mark.parametrize(

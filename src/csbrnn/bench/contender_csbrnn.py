@@ -107,12 +107,16 @@ CSBRNN: Final = (Csbrnn(), Csbrnn(unpruned=True))
 
 
 def csbrnn_contenders(
-    precisions: Iterable[str], layouts: Iterable[str | None] = (None,)
+    precisions: Iterable[str],
+    layouts: Iterable[str | None] = (None,),
+    *,
+    unpruned: bool = True,
 ) -> tuple[Csbrnn, ...]:
-    """Every precision in every layout, and each precision unpruned."""
+    """Every precision in every layout, and each precision unpruned unless that is left out."""
     precisions, layouts = tuple(precisions), tuple(layouts)
     pruned = [Csbrnn(precision, layout) for layout in layouts for precision in precisions]
-    return (*pruned, *(Csbrnn(precision, unpruned=True) for precision in precisions))
+    whole = [Csbrnn(precision, unpruned=True) for precision in precisions if unpruned]
+    return (*pruned, *whole)
 
 
 @cache

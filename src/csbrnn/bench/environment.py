@@ -36,7 +36,7 @@ def describe_environment() -> dict[str, Any]:
         "isa": _isa(),
         "governor": _read(_CPU / "cpu0/cpufreq/scaling_governor"),
         "load_average": _load(),
-        "os": platform.platform(),
+        "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "compiler": _output("cc", "--version"),

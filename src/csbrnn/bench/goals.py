@@ -156,7 +156,7 @@ def _measured(goal: Goal, rows: Sequence[Mapping[str, Any]]) -> Reached:
                 if row["contender"] != "csbrnn"
                 and goal.peer in (None, (row["contender"], row["precision"]))
             ]
-            return _ratio(goal, _fastest(peers, threads=1), one)
+            return _ratio(goal, _fastest(peers, threads=1), one, _variants(goal, peers, one))
         case "threads":
             return _ratio(goal, one, _fastest(own, threads=2))
         case "floor":
@@ -167,10 +167,26 @@ def _measured(goal: Goal, rows: Sequence[Mapping[str, Any]]) -> Reached:
             return Reached(goal, None if one is None else one["median_us"])
 
 
-def _ratio(goal: Goal, slow: Mapping[str, Any] | None, fast: Mapping[str, Any] | None) -> Reached:
+def _variants(goal: Goal, peers: Iterable[Mapping[str, Any]], own: Mapping[str, Any] | None) -> str:
+    """How many times our time each configuration of the goal's peer takes."""
+    if own is None or goal.peer is None:
+        return ""
+    steps = [row for row in peers if (row["threads"], row["mode"]) == (1, "step")]
+    ratios = {row["variant"]: row["median_us"] / own["median_us"] for row in steps}
+    ranked = sorted(ratios.items(), key=lambda item: item[1])
+    return "; " + ", ".join(f"{variant} {ratio:.1f}x" for variant, ratio in ranked)
+
+
+def _ratio(
+    goal: Goal,
+    slow: Mapping[str, Any] | None,
+    fast: Mapping[str, Any] | None,
+    more: str = "",
+) -> Reached:
     if slow is None or fast is None:
         return Reached(goal, None)
-    return Reached(goal, slow["median_us"] / fast["median_us"], f"{_told(slow)} / {_told(fast)}")
+    detail = f"{_told(slow)} / {_told(fast)}{more}"
+    return Reached(goal, slow["median_us"] / fast["median_us"], detail)
 
 
 def _fastest(

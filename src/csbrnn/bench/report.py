@@ -98,8 +98,12 @@ def _cells(row: Row, own: float | None) -> tuple[Text | str, ...]:
         duration(row.median_us),
         duration(row.p99_us),
         "" if row.fraction is None else f"{100 * row.fraction:.0f}",
-        "" if own is None else f"{row.median_us / own:.1f}x",
+        "" if own is None else _times(row.median_us / own),
     )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 100 else f"{ratio:.1f}x"
 
 
 def _ratio(ratio: float) -> str:
@@ -107,7 +111,9 @@ def _ratio(ratio: float) -> str:
 
 
 def duration(us: float) -> str:
-    """Three significant digits."""
+    """Three significant digits or more, in at most six letters."""
+    if us >= 99_999.5:
+        return f"{us / 1000:,.0f}k"
     return f"{us:,.0f}" if us >= 100 else f"{us:.1f}" if us >= 10 else f"{us:.2f}"
 
 

@@ -111,7 +111,8 @@ def _contenders(
     if not chosen:  # weights that were rounded before are not rounded again
         own = case.model.precision
         chosen = supported_precisions() if own == "fp32" else (own,)
+    ours = csbrnn_contenders(chosen, case.layouts, unpruned=not case.is_dense)
     found: list[str | Contender] = []
     for name in names or [name for name in CONTENDERS if name not in SLOW_TO_OPEN]:
-        found.extend(csbrnn_contenders(chosen, case.layouts) if name == "csbrnn" else [name])
+        found.extend(ours if name == "csbrnn" else [name])
     return found

@@ -3,7 +3,7 @@
 :func:`prune_` sets a model up by a :class:`Recipe` (pattern, density, method, which weights) and
 returns the :class:`Pruner` that a training loop calls. A :class:`Method` (:class:`Gradual`,
 :class:`ADMM`) decides what happens at each step; :class:`Distillation` adds the dense network as
-a teacher.
+a teacher, and a recipe's precision rounds weights in forward passes.
 """
 
 from csbrnn.pruning.admm import ADMM as ADMM
@@ -15,6 +15,7 @@ from csbrnn.pruning.prune import prune_ as prune_
 from csbrnn.pruning.prune import pruner_of as pruner_of
 from csbrnn.pruning.pruner import Pruner as Pruner
 from csbrnn.pruning.recipe import Recipe as Recipe
+from csbrnn.pruning.targets import unwrap as unwrap
 
 __all__ = [
     "ADMM",
@@ -26,4 +27,5 @@ __all__ = [
     "Recipe",
     "prune_",
     "pruner_of",
+    "unwrap",
 ]

@@ -88,10 +88,11 @@ class ADMM(Method):
     @property
     def total_steps(self) -> int:
         """Dense, penalized and masked steps together."""
-        return self._fix_at + self.retrain_steps
+        return self.retraining_from + self.retrain_steps
 
     @property
-    def _fix_at(self) -> int:
+    def retraining_from(self) -> int:
+        """The step at which the support is fixed."""
         return self.begin + self.admm_steps
 
     def rho_at(self, step: int) -> float:
@@ -104,7 +105,7 @@ class ADMM(Method):
         """Returns "dense", "admm", "retraining" or "complete"."""
         if step < self.begin:
             return "dense"
-        if step < self._fix_at:
+        if step < self.retraining_from:
             return "admm"
         return "retraining" if step < self.total_steps else "complete"
 
@@ -135,13 +136,13 @@ class ADMM(Method):
         """Updates Z and U when due, and fixes the support at the end of the ADMM phase."""
         if state.step == self.begin:
             self._start(state)
-        elif self.begin < state.step < self._fix_at:
+        elif self.begin < state.step < self.retraining_from:
             if (state.step - self.begin) % self.interval == 0:
                 self._update(state)
             ratio = self.rho_at(state.step - 1) / self.rho_at(state.step)
             if ratio != 1:
                 self._rescale_dual(state, ratio)
-        elif state.step == self._fix_at:
+        elif state.step == self.retraining_from:
             state.variables.clear()
             state.fix_support()
 

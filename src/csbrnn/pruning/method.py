@@ -35,6 +35,11 @@ class Method(abc.ABC):
     def total_steps(self) -> int:
         """Optimizer steps until the schedule has ended; the support is then final."""
 
+    @property
+    def retraining_from(self) -> int:
+        """Optimizer steps until the support is final, and only kept weights are still trained."""
+        return self.total_steps
+
     @abc.abstractmethod
     def phase(self, step: int) -> str:
         """Names what the method is doing after ``step`` steps, in one word."""

@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from csbrnn.errors import CsbrnnError, RecipeError, ScheduleWarning
+from csbrnn.numerics import Precision, precision_of
 from csbrnn.patterns import Pattern
 from csbrnn.pruning.checkpoint import STATE_VERSION, check
 from csbrnn.pruning.distill import Distiller, Select
+from csbrnn.pruning.forward_rounding import ForwardRounding
 from csbrnn.pruning.lifetime import Progress, farewell, pruners
 from csbrnn.pruning.recipe import Recipe
 from csbrnn.pruning.report import MatrixReport, Report
 from csbrnn.pruning.state import PruningState
-from csbrnn.pruning.targets import find_targets
+from csbrnn.pruning.tampering import check_parameters, check_start
+from csbrnn.pruning.targets import find_rounded, find_targets
 
 __all__ = ["Pruner"]
 
@@ -41,6 +44,7 @@ class Pruner:
         self.recipe = recipe
         self._model = weakref.ref(model)
         self._state = PruningState(find_targets(model, recipe), recipe.scope)
+        rounded = find_rounded(model, recipe)
         self._distiller = (
             Distiller(recipe.distill, model, teacher, select) if recipe.distill else None
         )
@@ -53,6 +57,7 @@ class Pruner:
             target.parameter.register_hook(_mask_gradient(self._state, index))  # type: ignore[no-untyped-call]
             for index, target in enumerate(self._state.targets)
         ]
+        self._rounding = ForwardRounding(model, rounded, precision_of(recipe.precision))
         # What prune_ has derived from the weights holds only if training starts from them.
         derived = self._state.relaxation is not None or bool(self._state.variables)
         if self._distiller is not None:
@@ -61,6 +66,7 @@ class Pruner:
         self._finalized = False
         self._losses = 0  # since the last step
         self._warned: set[str] = set()
+        self._set_rounding()
         self._progress = Progress(0, recipe.method.total_steps, self.complete)
         weakref.finalize(self, farewell, self._progress)
 
@@ -78,6 +84,11 @@ class Pruner:
     def step_count(self) -> int:
         """Optimizer steps done."""
         return self._state.step
+
+    @property
+    def rounding(self) -> bool:
+        """Whether forward passes see weights rounded to the recipe's precision now."""
+        return self._rounding.active
 
     def penalty(self) -> Tensor:
         """Returns what the method adds to the loss now; zero when it adds nothing.
@@ -129,9 +140,10 @@ class Pruner:
         Raises:
             CsbrnnError: A pruned parameter was replaced in the model.
         """
-        self._check_parameters()
+        check_parameters(self._model(), self._state.targets)
         losses, self._losses = self._losses, 0
         self._start = None
+        self._check_rounding()
         if self._finalized:
             self._state.enforce()
             return
@@ -151,15 +163,23 @@ class Pruner:
             state.enforce()
         self._progress.step = state.step
         self._progress.over = self.complete
+        self._set_rounding()
 
     def finalize(self) -> None:
         """Ends pruning at exact zeros, and lets go of the teacher and the method's tensors.
 
+        Weights are rounded to the recipe's precision, which then stores them without loss.
+
         Warns if the schedule has not ended, and prunes to the target density at once. From now on
-        ``loss`` returns the task's loss; ``step`` still keeps the support, for further training.
+        ``loss`` returns the task's loss; ``step`` still keeps the support, for further training;
+        call ``finalize`` again after it if the recipe has a precision.
+
+        Raises:
+            ArgumentError: A weight is not finite.
         """
         if self._finalized:
             self._state.enforce()
+            self._rounding.project()
             return
         if not self.complete:
             begun = "ended" if self._state.step else "begun"
@@ -169,18 +189,29 @@ class Pruner:
                 f" schedule has not {begun}, and the weights are now pruned to the target without"
                 " it; train longer, or shorten the schedule",
             )
-        self._check_parameters()
+        begin = self.recipe.rounds_from
+        if begin is not None and 0 < self._state.step <= begin:
+            self._warn_once(
+                "never rounded",
+                f"finalize() after step {self._state.step} rounds weights to"
+                f" {self.recipe.precision}, but training with rounded weights begins only after"
+                f" step {begin}; train longer, or set quantize_from",
+            )
+        check_parameters(self._model(), self._state.targets)
         with torch.no_grad():
             self.recipe.method.finalize(self._state)
             self._state.enforce()
+        self._rounding.project()
         self._dismiss_teacher()
         self._finalized = True
         self._progress.over = True
+        self._set_rounding()
 
     def detach(self) -> None:
         """Stops pruning for good, whatever its state: the model is a plain model again."""
         for hook in self._hooks:
             hook.remove()
+        self._rounding.close()
         self._dismiss_teacher()
         self._state.release()
         self._finalized = True
@@ -210,6 +241,17 @@ class Pruner:
             if parameter_name in target.names:
                 return target.pattern
         return None
+
+    def gates_of(self, parameter_name: str) -> int:
+        """Returns in how many equal parts, from top to bottom, a weight was projected."""
+        for target in self._state.targets:
+            if parameter_name in target.names and self.recipe.scope == "gate":
+                return target.gates
+        return 1
+
+    def precision_of(self, parameter_name: str) -> Precision:
+        """Returns the precision that a weight is trained for, by its qualified name."""
+        return self._rounding.precision_of(parameter_name)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all that a checkpoint needs besides the model's and the optimizer's own.
@@ -248,34 +290,27 @@ class Pruner:
             self._dismiss_teacher()
             self._finalized = True
         self._progress.over = self.complete
+        self._set_rounding()
 
-    def _check_start(self) -> None:
-        """Checks, once, that training starts from the weights that ``prune_`` saw."""
-        start, self._start = self._start, None
-        # The tolerance lets the model move to another device or to half precision.
-        if start is not None and not all(
-            torch.allclose(before.float(), now.float(), rtol=1e-2, atol=1e-6)
-            for before, now in zip(start, self._state.sample(), strict=True)
-        ):
-            raise RecipeError(
-                "training must start from the weights that prune_ saw, but they were overwritten"
-                " before the first loss(); load weights, and give all ranks the same (or wrap the"
-                " model in DistributedDataParallel), before prune_. To resume, call"
-                " pruner.load_state_dict()"
+    def _set_rounding(self) -> None:
+        begin = self.recipe.rounds_from
+        self._rounding.activate(
+            begin is not None and (self._finalized or self._state.step >= begin)
+        )
+
+    def _check_rounding(self) -> None:
+        if names := self._rounding.unseen():
+            self._warn_once(
+                "not rounded",
+                f"{', '.join(names)} got a gradient, but not from a forward pass of the module"
+                f" that owns it: it was not rounded to {self.recipe.precision}, as it will be when"
+                " stored; read weights inside of forward(), or name them in keep_fp32",
             )
 
-    def _check_parameters(self) -> None:
-        model = self._model()
-        if model is None:
-            raise CsbrnnError("the pruned model is gone; keep a reference to it while it trains")
-        for target in self._state.targets:
-            prefix, _, name = target.name.rpartition(".")
-            if model.get_submodule(prefix)._parameters.get(name) is not target.parameter:
-                raise CsbrnnError(
-                    f"{target.name} must stay the parameter it was when prune_ was called, but was"
-                    " replaced (by a parametrization, quantization or assignment); prune first and"
-                    " call pruner.detach(), or apply prune_ afterwards"
-                )
+    def _check_start(self) -> None:
+        start, self._start = self._start, None
+        if start is not None:
+            check_start(start, self._state.sample())
 
     def _dismiss_teacher(self) -> None:
         if self._distiller is not None:

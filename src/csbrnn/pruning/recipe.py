@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, final
 
 from csbrnn.errors import ArgumentError, RecipeError
-from csbrnn.patterns import Pattern, parse_pattern, pattern_from_dict
+from csbrnn.numerics import PRECISIONS, Precision
+from csbrnn.patterns import MaskPattern, Pattern, parse_pattern, pattern_from_dict
 from csbrnn.pruning.admm import ADMM
 from csbrnn.pruning.distill import Distillation
 from csbrnn.pruning.gradual import Gradual
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_number, refuse
+from csbrnn.pruning.refusal import is_count, is_number, refuse
 
 __all__ = ["METHODS", "Recipe"]
 
@@ -47,6 +48,14 @@ class Recipe:
         densities: Other densities for some weights.
         patterns: Other patterns for some weights.
         distill: Whether and how the dense network teaches the pruned one.
+        precision: What weights will be stored in: "fp32", "bf16" or "int8". Towards the end of
+            training, forward passes see the matrices of all recurrent and linear layers rounded
+            to it, in training and in evaluation mode, while the optimizer goes on with the
+            parameters themselves; ``finalize`` rounds those. (The operands of int8 products are
+            not rounded in training.)
+        quantize_from: Optimizer step from which forward passes round; by default the one at which
+            the support is final and masked retraining begins.
+        keep_fp32: Weights that are not rounded.
 
     Raises:
         RecipeError: The recipe can't work; the message lists all reasons.
@@ -62,6 +71,9 @@ class Recipe:
     densities: Mapping[str, float] = dataclasses.field(hash=False)
     patterns: Mapping[str, Pattern] = dataclasses.field(hash=False)
     distill: Distillation | None
+    precision: str
+    quantize_from: int | None
+    keep_fp32: tuple[str, ...]
 
     def __init__(
         self,
@@ -77,6 +89,9 @@ class Recipe:
         densities: Mapping[str, float] | None = None,
         patterns: Mapping[str, Pattern | str] | None = None,
         distill: Distillation | None = None,
+        precision: Precision | str = "fp32",
+        quantize_from: int | None = None,
+        keep_fp32: tuple[str, ...] = (),
     ) -> None:
         reasons: list[str] = []
         fields: dict[str, Any] = {
@@ -93,10 +108,22 @@ class Recipe:
                 for glob, value in _read_table("patterns", patterns, reasons).items()
             },
             "distill": distill,
+            "precision": precision.name if isinstance(precision, Precision) else precision,
+            "quantize_from": quantize_from,
+            "keep_fp32": _read_globs("keep_fp32", keep_fp32, reasons),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
         refuse("the recipe can't work", reasons + _reasons(fields))
+
+    @property
+    def rounds_from(self) -> int | None:
+        """Optimizer steps after which forward passes see rounded weights; None for never."""
+        if self.precision == "fp32":
+            return None
+        if self.quantize_from is not None:
+            return self.quantize_from
+        return self.method.retraining_from
 
     @property
     def pruning_rate(self) -> float:
@@ -117,7 +144,13 @@ class Recipe:
             "patterns": {glob: str(pattern) for glob, pattern in self.patterns.items()},
         }
         # TOML has no null: what is absent is left out.
-        return data if self.distill is None else data | {"distill": self.distill.to_dict()}
+        if self.distill is not None:
+            data["distill"] = self.distill.to_dict()
+        if self.precision != "fp32":
+            data |= {"precision": self.precision, "keep_fp32": list(self.keep_fp32)}
+        if self.quantize_from is not None:
+            data["quantize_from"] = self.quantize_from
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
@@ -165,10 +198,39 @@ def _reasons(fields: Mapping[str, Any]) -> list[str]:
             for name in ("densities", "patterns")
             if fields[name]
         ]
+    patterns = (fields["pattern"], *fields["patterns"].values())
+    known = list(dict.fromkeys(p for p in patterns if isinstance(p, Pattern)))
     if isinstance(method, Method):
-        patterns = (fields["pattern"], *fields["patterns"].values())
-        known = dict.fromkeys(p for p in patterns if isinstance(p, Pattern))
-        reasons += method.refusals(list(known))
+        reasons += method.refusals(known)
+    return reasons + _precision_reasons(fields, known)
+
+
+def _precision_reasons(fields: Mapping[str, Any], patterns: Sequence[Pattern]) -> list[str]:
+    precision, begin = fields["precision"], fields["quantize_from"]
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        return [f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}"]
+    reasons = []
+    if precision == "fp32":
+        reasons += [
+            f"{name} says how weights are rounded, and precision='fp32' rounds none; leave it out,"
+            " or set another precision"
+            for name, given in (
+                ("quantize_from", begin is not None),
+                ("keep_fp32", bool(fields["keep_fp32"])),
+            )
+            if given
+        ]
+    elif begin is not None and not is_count(begin):
+        reasons.append(
+            f"quantize_from must be a whole number of steps, at least 0, or None, not {begin!r}"
+        )
+    if PRECISIONS[precision].scaled:
+        reasons += [
+            f"{precision} rounds each row by a scale of its own, which moves weights off"
+            f" {pattern}: it is no mask; take bf16 or fp32"
+            for pattern in patterns
+            if not isinstance(pattern, MaskPattern)
+        ]
     return reasons
 
 

@@ -1,8 +1,9 @@
-"""Finding the weight matrices of a model that a recipe prunes."""
+"""Finding the weight matrices of a model that a recipe prunes, and those that it rounds."""
 
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
@@ -11,13 +12,16 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from csbrnn.errors import ArgumentError
+from csbrnn.numerics import FP32, precision_of
 from csbrnn.patterns import Pattern
+from csbrnn.pruning.forward_rounding import RoundedWeight
 from csbrnn.pruning.refusal import refuse
+from csbrnn.pruning.rounding import ROUNDING_DTYPES
 
 if TYPE_CHECKING:
     from csbrnn.pruning.recipe import Recipe
 
-__all__ = ["Target", "find_targets", "unwrap"]
+__all__ = ["Target", "find_rounded", "find_targets", "unwrap"]
 
 T = TypeVar("T")
 
@@ -79,7 +83,13 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
         )
 
     names = [f"{prefix}.{name}" if prefix else name for prefix, _, name, _ in places]
-    reasons = _idle_filters(recipe, names)
+    filters = {
+        "include": recipe.include,
+        "exclude": recipe.exclude,
+        "densities": tuple(recipe.densities),
+        "patterns": tuple(recipe.patterns),
+    }
+    reasons = _idle_filters(filters, names)
     chosen: dict[int, tuple[nn.Parameter, int, list[str]]] = {}
     for (_, module, attribute, gates), name in zip(places, names, strict=True):
         included = any(fnmatchcase(name, glob) for glob in recipe.include)
@@ -118,6 +128,68 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
         )
     refuse(what, reasons)
     return tuple(targets)
+
+
+def find_rounded(model: nn.Module, recipe: Recipe) -> tuple[RoundedWeight, ...]:
+    """Finds the weights that training for ``recipe.precision`` rounds: all that a product takes.
+
+    Those are the matrices of recurrent and linear layers, pruned or not, but for
+    ``recipe.keep_fp32``: what `pack` stores in that precision.
+
+    Raises:
+        RecipeError: A weight can't be rounded, or a filter matches nothing; with all reasons.
+    """
+    precision = precision_of(recipe.precision)
+    if precision is FP32:
+        return ()
+    places = list(_places(model, linear=True))
+    names = [f"{prefix}.{name}" if prefix else name for prefix, _, name, _ in places]
+    reasons = _idle_filters({"keep_fp32": recipe.keep_fp32}, names)
+    # Of a weight with several names, any one decides.
+    kept = {
+        id(module._parameters.get(attribute))
+        for (_, module, attribute, _), name in zip(places, names, strict=True)
+        if any(fnmatchcase(name, glob) for glob in recipe.keep_fp32)
+    }
+    aliases: dict[nn.Parameter, list[str]] = {}
+    for (_, module, attribute, _), name in zip(places, names, strict=True):
+        parameter = module._parameters.get(attribute)
+        if id(parameter) in kept:
+            continue
+        if parameter is None:
+            reasons.append(f"{_why_no_parameter(module, attribute, name)}, by keep_fp32")
+        elif reason := _why_not_rounded(parameter, precision.max_columns):
+            reasons.append(f"{name} {reason}")
+        else:
+            aliases.setdefault(parameter, []).append(name)
+    refuse(f"can't train {type(model).__name__} for {precision.name}", reasons)
+    return tuple(
+        RoundedWeight(
+            tuple(known),
+            parameter,
+            tuple(
+                (weakref.ref(module), attribute)
+                for module in model.modules()
+                for attribute, value in module._parameters.items()
+                if value is parameter
+            ),
+        )
+        for parameter, known in aliases.items()
+    )
+
+
+def _why_not_rounded(parameter: nn.Parameter, max_columns: int | None) -> str | None:
+    if isinstance(parameter, UninitializedParameter):
+        return "is not initialized yet; run one forward pass before pruning"
+    if parameter.is_meta:
+        return "is on the meta device; materialize the model before pruning"
+    if parameter.dtype not in ROUNDING_DTYPES:
+        return f"must be float32, not {parameter.dtype}; use torch.autocast, or keep_fp32"
+    if parameter.ndim != 2:
+        return f"must be a matrix, not of shape {tuple(parameter.shape)}; name it in keep_fp32"
+    if max_columns is not None and parameter.shape[1] > max_columns:
+        return f"has {parameter.shape[1]} columns, more than {max_columns}; name it in keep_fp32"
+    return None
 
 
 def _places(model: nn.Module, linear: bool) -> Iterator[tuple[str, nn.Module, str, int]]:
@@ -169,13 +241,7 @@ def _why_not(parameter: nn.Parameter, gates: int) -> str | None:
     return None
 
 
-def _idle_filters(recipe: Recipe, names: Sequence[str]) -> list[str]:
-    fields = {
-        "include": recipe.include,
-        "exclude": recipe.exclude,
-        "densities": tuple(recipe.densities),
-        "patterns": tuple(recipe.patterns),
-    }
+def _idle_filters(fields: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[str]:
     return [
         f"{field}: {glob!r} matches none of its weights: {', '.join(names)}"
         for field, globs in fields.items()

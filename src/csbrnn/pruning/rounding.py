@@ -1,0 +1,90 @@
+"""Rounding of weights to a precision, in PyTorch: the same bits as `csbrnn.numerics`.
+
+docs/spec/precision.md is the definition. Each step is one operation on tensors, so on every device
+a product and a sum are rounded apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from csbrnn.numerics import BF16, FP32, INT8, LARGEST, MIN_SCALE, Precision
+
+__all__ = ["ROUNDING_DTYPES", "rounded", "straight_through"]
+
+ROUNDING_DTYPES: Final = (torch.float32, torch.float64)
+"""Dtypes that hold every rounded weight exactly; value * scale in int8 has up to 24 bits."""
+
+_LARGEST_BF16: Final = float(torch.finfo(torch.bfloat16).max)
+
+
+def rounded(weight: Tensor, precision: Precision) -> Tensor:
+    """Returns what is left of a weight matrix in ``precision``, as a new tensor without a graph.
+
+    Zeros stay zero. In int8, a NaN or an infinity makes its whole row NaN.
+
+    Shape:
+        ``(outputs, inputs)``, float32 or float64 (rounded to float32 first); dtype is kept.
+    """
+    with torch.no_grad():
+        single = weight.detach().to(torch.float32, copy=True)
+        return _ROUND[precision](single).to(weight.dtype)
+
+
+def straight_through(weight: Tensor, precision: Precision) -> Tensor:
+    """Returns ``rounded(weight, precision)`` whose gradient goes to ``weight`` unchanged.
+
+    Shape:
+        As :func:`rounded`.
+
+    Reference:
+        Bengio et al., "Estimating or propagating gradients through stochastic neurons" (2013).
+    """
+    result: Tensor = _StraightThrough.apply(weight, precision)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, precision: Precision) -> Tensor:
+        return rounded(weight, precision)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return gradients[0], None
+
+
+# Each takes a float32 copy that it may overwrite.
+
+
+def _round_fp32(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _round_bf16(weight: Tensor) -> Tensor:
+    weight.clamp_(-_LARGEST_BF16, _LARGEST_BF16)
+    return weight.copy_(weight.to(torch.bfloat16))
+
+
+def _round_int8(weight: Tensor) -> Tensor:
+    if weight.numel() == 0:
+        return weight
+    # aminmax and norms along rows take ten times as long on CPUs.
+    scale = weight.abs().amax(dim=1, keepdim=True) * (1 / LARGEST)
+    scale = ((scale.view(torch.int32) + 64) & ~127).view(torch.float32)
+    scale = torch.where(scale < MIN_SCALE, 0, scale)
+    inverse = torch.where(scale > 0, 1 / scale, 0)
+    # By a row's own scale no value comes near 127.5: the clamp of the definition has no effect.
+    # Adding zero turns -0 into 0, as an integer has it.
+    return weight.mul_(inverse).round_().mul_(scale).add_(0.0)
+
+
+_ROUND: Final[dict[Precision, Callable[[Tensor], Tensor]]] = {
+    FP32: _round_fp32,
+    BF16: _round_bf16,
+    INT8: _round_int8,
+}
