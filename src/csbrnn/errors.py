@@ -2,16 +2,16 @@
 
 ::
 
-    CsbrnnError                  catch this to catch them all
-    ├── ArgumentError            a value passed by the caller can't be used      (also a ValueError)
-    ├── EquationError            a cell's equations are malformed                (also a ValueError)
-    ├── RecipeError              a pruning recipe contradicts itself or the model (also a ValueError)
-    ├── UnsupportedModelError    a model holds parts we can't carry: all reasons at once
-    ├── FormatError              a file or buffer from outside is not a valid packed model
-    └── MissingDependencyError   an optional package is needed                   (also an ImportError)
+    CsbrnnError                 catch this to catch them all
+    ├── ArgumentError           a value passed by the caller can't be used (a ValueError)
+    ├── EquationError           a cell's equations are malformed (a ValueError)
+    ├── RecipeError             a recipe contradicts itself or the model (a ValueError)
+    ├── UnsupportedModelError   a model holds parts we can't carry: all reasons at once
+    ├── FormatError             a file or buffer from outside is not a valid packed model
+    └── MissingDependencyError  an optional package is needed (an ImportError)
 
-    CsbrnnWarning                (a UserWarning) something is likely not what was meant
-    └── ScheduleWarning          pruning has not begun or not ended
+    CsbrnnWarning               something is likely not what was meant (a UserWarning)
+    └── ScheduleWarning         pruning has not begun or not ended
 
 A message says what must hold, what came instead, where (layer, file, key), and what to do.
 """
