@@ -74,8 +74,8 @@ class DemoSettings:
 FULL = DemoSettings(hidden_size=512, dense_steps=600, steps=1600)
 QUICK = DemoSettings(
     hidden_size=128,
-    dense_steps=400,
-    steps=1000,
+    dense_steps=300,
+    steps=700,
     dropout=0.1,
     pruned_dropout=0.0,
     pruning_rate=4.0,
