@@ -3,7 +3,9 @@
 import torch
 from torch import distributed, multiprocessing
 
+from csbrnn.numerics import INT8
 from csbrnn.pruning import ADMM, Distillation, prune_, pruner_of
+from csbrnn.pruning.rounding import rounded
 
 from .models import Tagger, batch, recipe, task_loss
 
@@ -22,7 +24,11 @@ def work(rank, directory):
 def train(rank, wrap_first, path):
     torch.manual_seed(rank)  # DistributedDataParallel must make the weights equal
     model = Tagger()
-    plan = recipe(ADMM(4, 2, interval=2, rho=1e-2), distill=Distillation())
+    plan = recipe(
+        ADMM(4, 2, interval=2, rho=1e-2),
+        distill=Distillation(),
+        precision="int8" if wrap_first else "fp32",
+    )
     if wrap_first:
         wrapped = torch.nn.parallel.DistributedDataParallel(model)
         pruner = prune_(wrapped, plan)
@@ -51,4 +57,9 @@ def test_all_ranks_end_at_the_same_weights(tmp_path):
         first, second = (torch.load(tmp_path / f"{rank}-{wrap_first}.pt") for rank in (0, 1))
         for name, value in first.items():
             assert torch.equal(second[name], value), name
-        assert first["encoder.weight_hh_l0"].count_nonzero() == 64 * 16 / 4
+        weight = first["encoder.weight_hh_l0"]
+        if wrap_first:
+            assert torch.equal(rounded(weight, INT8), weight)
+            assert 0.9 * 64 * 16 / 4 < weight.count_nonzero() <= 64 * 16 / 4
+        else:
+            assert weight.count_nonzero() == 64 * 16 / 4

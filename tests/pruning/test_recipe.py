@@ -4,6 +4,7 @@ import json
 import pytest
 
 from csbrnn.errors import RecipeError
+from csbrnn.numerics import INT8
 from csbrnn.patterns import CSB, Unstructured
 from csbrnn.pruning import ADMM, Distillation, Gradual, OneShot, Recipe
 from csbrnn.pruning.recipe import METHODS
@@ -21,6 +22,9 @@ FULL = Recipe(
     densities={"encoder.*": 0.5},
     patterns={"decoder.*": "unstructured"},
     distill=Distillation(0.3, temperature=2.0),
+    precision=INT8,
+    quantize_from=350,
+    keep_fp32=("head.*",),
 )
 
 
@@ -53,6 +57,18 @@ def test_what_a_toml_file_holds():
     assert recipe == Recipe(CSB((16, None), 16), 0.125, Gradual(0, 100), distill=Distillation(0.25))
 
 
+def test_when_rounding_begins():
+    assert FULL.precision == "int8"
+    assert FULL.rounds_from == 350
+    assert dataclasses.replace(FULL, quantize_from=None).rounds_from == 300
+    plain = Recipe(CSB(), 0.5, Gradual(10, 90))
+    assert plain.rounds_from is None
+    assert dataclasses.replace(plain, precision="bf16").rounds_from == 90
+    # Checkpoints written before there were precisions go on.
+    assert not {"precision", "quantize_from", "keep_fp32"} & set(plain.to_dict())
+    Recipe(Averaging(), 0.5, ADMM(20, 2), precision="bf16")
+
+
 def test_recipes_are_frozen_and_can_be_replaced():
     assert dataclasses.replace(FULL, density=0.5).pruning_rate == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -77,6 +93,13 @@ def test_recipes_are_frozen_and_can_be_replaced():
         ({"densities": {"a": 2}}, r"densities\['a'\] must lie in \(0, 1\], not 2"),
         ({"densities": [0.5]}, "densities must be a dictionary from globs"),
         ({"patterns": {"a": 4}}, r"patterns\['a'\] must be a Pattern"),
+        ({"precision": "int4"}, "precision must be one of fp32, bf16, int8, not 'int4'"),
+        ({"precision": 8}, "precision must be one of fp32, bf16, int8, not 8"),
+        ({"quantize_from": 3}, "quantize_from says how weights are rounded, and .*='fp32' rounds"),
+        ({"keep_fp32": ("a",)}, "keep_fp32 says how weights are rounded, and precision='fp32'"),
+        ({"precision": "bf16", "quantize_from": -1}, "quantize_from must be a whole .* not -1"),
+        ({"precision": "bf16", "keep_fp32": "head"}, "keep_fp32 must be a tuple of globs"),
+        ({"precision": "int8", "pattern": Averaging()}, "weights off averaging.*: it is no mask"),
         ({"distill": 0.5}, "distill must be a Distillation or None, not 0.5"),
         ({"scope": "global", "densities": {"a": 0.5}}, "densities can't differ between weights"),
         ({"scope": "global", "patterns": {"a": "csb"}}, "patterns can't differ between weights"),

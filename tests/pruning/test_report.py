@@ -24,3 +24,10 @@ def test_the_printed_table():
 def test_schedules_that_have_ended_or_not_begun():
     assert str(Report((), "complete", 9, 9)).endswith("step 9 of 9 (complete)")
     assert str(Report((), "dense", 0, 9)).endswith("the schedule has not begun")
+
+
+def test_rounding_is_told():
+    report = Report((), "retraining", 5, 9, rounded_to="int8")
+    assert str(report).endswith(
+        "step 5 of 9 (retraining); forward passes round to int8; the schedule has not ended"
+    )

@@ -3,8 +3,9 @@
 `recurrent` makes any cell a trainable module, with `operations` under it; `rnn_layers` reads
 recurrent modules as stacks. `packing` makes a packed model of a module: `trace` records its
 forward, `lowering` follows the record with `operators`, `layout_operators`, `state_flow` and
-`values`. `unpack` and `onnx_export` lead out again; `checkpoint` and `infer` load what a user
-names. Writing ONNX works without PyTorch; the rest is imported when it is first used.
+`values`, and `storage` rounds and stores the weights. `unpack` and `onnx_export` lead out again;
+`checkpoint` and `infer` load what a user names. Writing ONNX works without PyTorch; the rest is
+imported when it is first used.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ from csbrnn.nn.values import (
     GivenStates,
     Sentinel,
     Stream,
+    TensorKey,
     flatten,
+    tensor_key,
 )
 
 __all__ = ["Draft", "Lowering", "Weights"]
@@ -72,6 +74,7 @@ class Lowering:
         trace: The traced forward.
         axes: What each axis of the input is, as in `Stream.axes`; tokens have no "F".
         input_size: Features of the input, or None: found where the input is first used.
+        finite: Which weights are finite, as far as other readings of the same module found out.
 
     Attributes:
         drafts: The layers, in order.
@@ -81,8 +84,14 @@ class Lowering:
         output: Name of the output's layer.
     """
 
-    def __init__(self, trace: Trace, axes: tuple[str, ...], input_size: int | None) -> None:
-        self.trace, self.axes, self.input_size = trace, axes, input_size
+    def __init__(
+        self,
+        trace: Trace,
+        axes: tuple[str, ...],
+        input_size: int | None,
+        finite: dict[TensorKey, bool],
+    ) -> None:
+        self.trace, self.axes, self.input_size, self._finite = trace, axes, input_size, finite
         self.drafts: list[Draft] = []
         self.reasons: list[str] = []
         self.misread = 0
@@ -335,11 +344,26 @@ class Lowering:
 
     def _usable(self, node: fx.Node, tensors: Mapping[str, Tensor]) -> bool:
         """Whether weights can be stored in fp32 without loss."""
-        whys = {name: _unusable(tensor) for name, tensor in tensors.items()}
+        whys = {name: self._unusable(tensor) for name, tensor in tensors.items()}
         for name, why in whys.items():
             if why:
                 self.refuse(node, f"{name} {why}")
         return not any(whys.values())
+
+    def _unusable(self, tensor: Tensor) -> str:
+        """Why a tensor can't be stored, or nothing."""
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            return "must be an ordinary tensor that holds numbers, not sparse, quantized or meta"
+        if tensor.dtype not in _EXACT_IN_FP32:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            return (
+                f"is {dtype}, and packed models hold fp32; call float() on the model if that is"
+                " meant"
+            )
+        key = tensor_key(tensor)
+        if key not in self._finite:
+            self._finite[key] = bool(tensor.isfinite().all())
+        return "" if self._finite[key] else "is not finite: it holds NaN or infinity"
 
     def _unique_name(self, node: fx.Node) -> str:
         """A layer name from the module's path, or from the operation."""
@@ -359,18 +383,6 @@ def _numbered(base: str) -> Iterator[str]:
     yield base
     for number in count(2):
         yield f"{base}_{number}"
-
-
-def _unusable(tensor: Tensor) -> str:
-    """Why a tensor can't be stored, or nothing."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-        return "must be an ordinary tensor that holds numbers, not sparse, quantized or meta"
-    if tensor.dtype not in _EXACT_IN_FP32:
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        return (
-            f"is {dtype}, and packed models hold fp32; call float() on the model if that is meant"
-        )
-    return "" if tensor.isfinite().all() else "is not finite: it holds NaN or infinity"
 
 
 def _is_ours(hook: object) -> bool:

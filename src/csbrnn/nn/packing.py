@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from csbrnn import model as packed
 from csbrnn.errors import ArgumentError, ScheduleWarning, UnsupportedModelError
-from csbrnn.formats import Candidate, Matrix, encode
 from csbrnn.nn.lowering import Lowering
+from csbrnn.nn.storage import Storage
 from csbrnn.nn.trace import Trace, trace
-from csbrnn.patterns import CSB, Pattern
-from csbrnn.pruning import Pruner, pruner_of
-from csbrnn.pruning.targets import unwrap
+from csbrnn.nn.values import TensorKey
+from csbrnn.numerics import Precision
+from csbrnn.patterns import Pattern
+from csbrnn.pruning import pruner_of, unwrap
 
 __all__ = ["pack"]
 
@@ -34,6 +34,8 @@ def pack(
     provenance: Mapping[str, Any] | None = None,
     input_size: int | None = None,
     layout: str | None = None,
+    precision: Precision | str | None = None,
+    keep_fp32: Iterable[str] = (),
 ) -> packed.PackedModel:
     """Makes a packed model that computes what ``module`` computes in evaluation mode.
 
@@ -42,25 +44,34 @@ def pack(
     sigmoid and softmaxes over the features, sums and products of two layers' outputs,
     concatenation of features, dropout (left out), and whatever moves axes but leaves each step
     whole. States may begin with zero, or be passed in by the caller and returned. Batch and time
-    may lie in any order. Weights are stored bit for bit, each in the smallest lossless format.
+    may lie in any order. Weights are rounded to the precision, and stored each in the format that
+    takes the fewest bytes then; in fp32 that is bit for bit.
 
     Args:
         module: The module, pruned or not; it is not changed. What DistributedDataParallel,
             DataParallel or torch.compile wrap is packed.
-        pattern: The pattern that its weights follow, as a hint for storage. Left out, it is
-            what `csbrnn.pruning` pruned each weight to, or found by trying.
+        pattern: The pattern that its weights follow: they are cut into its blocks, or stored dense
+            where that is smaller. Left out, it is what `csbrnn.pruning` pruned each weight to, or
+            found by trying, for which other blocks than the pattern's may win.
         metadata: Facts to keep beside the model, e.g. ``{"vocabulary": [...]}``.
         provenance: How the model was made.
         input_size: Features of the input (or size of the vocabulary), for models where no layer
             tells.
         layout: Axes of the input: "TBF" (time, batch, features), "BTF", "TF", "BF" (one step), "F",
             or for tokens "TB", "BT", "T", "B". Found by trying if left out.
+        precision: What the matrices of recurrent and linear layers are stored in: "fp32", "bf16" or
+            "int8"; see `csbrnn.model.quantize`. Left out, it is that of the recipe by which the
+            module is pruned, or fp32.
+        keep_fp32: Patterns of "layer/parameter" that are not rounded, besides what the recipe
+            keeps.
 
     Warns:
-        ScheduleWarning: The module is being pruned, and pruning has not ended.
+        ScheduleWarning: The module is being pruned, and pruning has not ended; or it was trained
+            for the precision, but some of its weights were not.
 
     Raises:
-        ArgumentError: ``module`` is no module, or ``layout`` none of the above.
+        ArgumentError: ``module`` is no module, ``layout`` none of the above, or a precision or a
+            pattern of ``keep_fp32`` is unknown.
         UnsupportedModelError: Something can't be carried: all reasons, each with its place.
     """
     if not isinstance(module, nn.Module):
@@ -77,18 +88,27 @@ def pack(
             ScheduleWarning,
             stacklevel=2,
         )
-    weights = _Encoder(module, pattern, pruner)
+    storage = Storage(module, pattern, pruner)
     size = lowering.input_size
     assert size is not None
     result = packed.PackedModel(
-        tuple(draft.build(weights) for draft in lowering.drafts),
+        tuple(draft.build(storage) for draft in lowering.drafts),
         packed.Tokens(size) if lowering.tokens else packed.Features(size),
         lowering.output,
         dict(metadata or {}),
         dict(provenance or {}),
     )
     packed.verify(result)
-    return result
+    stored, untrained = storage.encode(result, precision, keep_fp32)
+    if untrained:
+        warnings.warn(
+            f"{', '.join(untrained)} are rounded, but were not while the model was trained for"
+            f" {stored.precision}: they are not weights of recurrent or linear layers, or were"
+            " replaced since; compare accuracy, or name them in keep_fp32",
+            ScheduleWarning,
+            stacklevel=2,
+        )
+    return stored
 
 
 def _read(
@@ -96,6 +116,7 @@ def _read(
 ) -> Lowering:
     """The first reading of the input's axes under which everything can be carried."""
     what = f"can't pack {type(module).__name__}"
+    finite: dict[TensorKey, bool] = {}
     refused: list[Lowering] = []
     for rank in _READINGS:
         # An input with more axes, which torch would take, would be computed differently.
@@ -103,7 +124,7 @@ def _read(
         for traced, axes in product(traces, rank):
             if layout not in (None, axes):
                 continue
-            attempt = _lower(traced, tuple(axes), input_size)
+            attempt = _lower(traced, tuple(axes), input_size, finite)
             if attempt.reasons:
                 refused.append(attempt)
             elif not doubtful:
@@ -119,64 +140,14 @@ def _clearest(refused: list[Lowering]) -> Lowering:
     return min(refused, key=lambda lowering: (lowering.misread, len(lowering.reasons)))
 
 
-def _lower(traced: Trace, axes: tuple[str, ...], input_size: int | None) -> Lowering:
-    lowering = Lowering(traced, axes, input_size)
+def _lower(
+    traced: Trace, axes: tuple[str, ...], input_size: int | None, finite: dict[TensorKey, bool]
+) -> Lowering:
+    lowering = Lowering(traced, axes, input_size, finite)
     lowering.run()
     if input_size is None and lowering.input_size is not None:
         # Only now is the input's size known to what came before its first sized reader.
-        return _lower(traced, axes, lowering.input_size)
+        return _lower(traced, axes, lowering.input_size, finite)
     if lowering.input_size is None and not lowering.reasons:
         lowering.reasons.append("no layer tells the size of the input: pass input_size=")
     return lowering
-
-
-_Key: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], torch.dtype]
-
-
-class _Encoder:
-    """Stores tensors: each weight once, however many layers share it.
-
-    Every tensor must stay alive while this does, as the drafts' and the module's do: addresses
-    tell them apart.
-    """
-
-    def __init__(self, module: nn.Module, pattern: Pattern | None, pruner: Pruner | None) -> None:
-        self._names = {_key(p): n for n, p in module.named_parameters(remove_duplicate=False)}
-        self._pattern, self._pruner = pattern, pruner
-        self._matrices: dict[_Key, Matrix] = {}
-
-    def matrix(self, tensor: Tensor) -> Matrix:
-        key = _key(tensor)
-        if key not in self._matrices:
-            pattern = self._pattern
-            if pattern is None and self._pruner is not None and key in self._names:
-                pattern = self._pruner.pattern_of(self._names[key])
-            array = _array(tensor)
-            # Without zeros dense is the smallest: nothing to try.
-            candidates = _candidates(pattern, array.shape) if not array.all() else []
-            self._matrices[key] = encode(array, candidates)
-        return self._matrices[key]
-
-    def vector(self, tensor: Tensor) -> packed.Vector:
-        return _array(tensor)
-
-
-def _key(tensor: Tensor) -> _Key:
-    """The same for tensors that are the same memory read in the same way."""
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-
-
-def _array(tensor: Tensor) -> packed.Vector:
-    # A copy: packed models never change, and training may go on.
-    array: packed.Vector = tensor.detach().float().cpu().numpy().copy()
-    return array
-
-
-def _candidates(pattern: Pattern | None, shape: tuple[int, ...]) -> list[Candidate] | None:
-    """How a pattern's matrices are best cut; None where that is to be found by trying."""
-    if not isinstance(pattern, CSB):
-        return None
-    rows, columns = (size or whole for size, whole in zip(pattern.block, shape, strict=True))
-    return [
-        Candidate((-(-rows // pattern.row_group) * pattern.row_group, columns), pattern.row_group)
-    ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 __all__ = [
@@ -18,8 +19,12 @@ __all__ = [
     "GivenStates",
     "Sentinel",
     "Stream",
+    "TensorKey",
     "flatten",
+    "tensor_key",
 ]
+
+TensorKey: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], torch.dtype]
 
 
 class Sentinel:
@@ -112,3 +117,11 @@ def flatten(value: Any) -> Iterator[Any]:
             yield from flatten(element)
     else:
         yield value
+
+
+def tensor_key(tensor: Tensor) -> TensorKey:
+    """Gives tensors that are the same memory read in the same way the same key.
+
+    As long as they live: addresses are used again.
+    """
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype

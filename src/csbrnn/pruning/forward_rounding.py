@@ -57,8 +57,9 @@ class RoundedWeight:
                     f" {precision.name}, but is {parameter.dtype}; for mixed precision use"
                     " torch.autocast"
                 )
-            # With a graph even where gradients are off: a forward pass may turn them on inside.
-            with torch.enable_grad():
+            # It asks for gradients even where they are off, as a parameter does: a forward pass may
+            # turn them on inside, and kernels are chosen by it.
+            with torch.inference_mode(False), torch.enable_grad():
                 self._shown, self._source = straight_through(parameter, precision), source
             for module, attribute in self._owners():
                 module.__dict__[attribute] = self._shown
@@ -208,9 +209,9 @@ class ForwardRounding:
         return self.precision if known else FP32
 
     def close(self) -> None:
-        """Takes the hooks off the model."""
-        self.active = False
-        self.reset()
+        """Takes the hooks off the model, for good."""
+        self.activate(False)
+        self.weights = ()
         for handle in self._handles:
             handle.remove()
 
@@ -268,4 +269,5 @@ def _note_replacement(module: nn.Module, attribute: str, value: Tensor) -> None:
     if isinstance(module, nn.RNNBase) and attribute in module._flat_weights_names:
         index = module._flat_weights_names.index(attribute)
         module._flat_weights[index] = value
-        module._flat_weight_refs[index] = weakref.ref(value)
+        references: list[Any] = module._flat_weight_refs
+        references[index] = weakref.ref(value)

@@ -39,6 +39,10 @@ def prune_(
     before, or after if all ranks hold the same weights already. Copies of the model are
     plain models: they are not pruned.
 
+    Where the recipe has a precision, forward passes see rounded weights from some step on; the
+    parameters, which the optimizer moves and ``model.state_dict()`` holds, are rounded by
+    ``finalize`` only.
+
     Args:
         model: The network; its recurrent layers are found, and nn.Linear on request.
         recipe: What to prune, to what, and how.

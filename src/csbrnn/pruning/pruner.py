@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, final
 
 import torch
@@ -18,7 +19,7 @@ from csbrnn.pruning.distill import Distiller, Select
 from csbrnn.pruning.forward_rounding import ForwardRounding
 from csbrnn.pruning.lifetime import Progress, farewell, pruners
 from csbrnn.pruning.recipe import Recipe
-from csbrnn.pruning.report import MatrixReport, Report
+from csbrnn.pruning.report import Report, report
 from csbrnn.pruning.state import PruningState
 from csbrnn.pruning.tampering import check_parameters, check_start
 from csbrnn.pruning.targets import find_rounded, find_targets
@@ -53,10 +54,7 @@ class Pruner:
         except CsbrnnError:
             self._dismiss_teacher()
             raise
-        self._hooks = [
-            target.parameter.register_hook(_mask_gradient(self._state, index))  # type: ignore[no-untyped-call]
-            for index, target in enumerate(self._state.targets)
-        ]
+        self._hooks = self._state.hook_gradients()
         self._rounding = ForwardRounding(model, rounded, precision_of(recipe.precision))
         # What prune_ has derived from the weights holds only if training starts from them.
         derived = self._state.relaxation is not None or bool(self._state.variables)
@@ -222,18 +220,10 @@ class Pruner:
 
     def report(self) -> Report:
         """Counts the weights that are not zero now, matrix by matrix; printable."""
-        matrices = tuple(
-            MatrixReport(
-                name=target.name,
-                shape=tuple(target.parameter.shape),
-                pattern=str(target.pattern),
-                target_density=target.density,
-                kept=int(target.parameter.count_nonzero()),
-                total=target.parameter.numel(),
-            )
-            for target in self._state.targets
+        total_steps = self._progress.total_steps
+        return report(
+            self._state, self.phase, total_steps, self.recipe.precision if self.rounding else None
         )
-        return Report(matrices, self.phase, self._state.step, self._progress.total_steps)
 
     def pattern_of(self, parameter_name: str) -> Pattern | None:
         """Returns the pattern of a weight by its qualified name; None if it is not pruned."""
@@ -252,6 +242,10 @@ class Pruner:
     def precision_of(self, parameter_name: str) -> Precision:
         """Returns the precision that a weight is trained for, by its qualified name."""
         return self._rounding.precision_of(parameter_name)
+
+    def keeps_fp32(self, parameter_name: str) -> bool:
+        """Returns whether the recipe's ``keep_fp32`` names a weight."""
+        return any(fnmatchcase(parameter_name, glob) for glob in self.recipe.keep_fp32)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all that a checkpoint needs besides the model's and the optimizer's own.
@@ -322,15 +316,3 @@ class Pruner:
         if key not in self._warned:
             self._warned.add(key)
             warnings.warn(message, ScheduleWarning, stacklevel=3)
-
-
-def _mask_gradient(state: PruningState, index: int) -> Any:
-    # Masking in the backward pass lets gradient clipping see the norm of what is trained. The
-    # state holds the parameter, which holds this hook: a weak reference breaks the circle.
-    reference = weakref.ref(state)
-
-    def hook(gradient: Tensor) -> Tensor | None:
-        state = reference()
-        return None if state is None else state.mask_gradient(index, gradient)
-
-    return hook

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import final
 
-__all__ = ["MatrixReport", "Report"]
+from csbrnn.pruning.state import PruningState
+
+__all__ = ["MatrixReport", "Report", "report"]
 
 
 @final
@@ -29,12 +31,17 @@ class MatrixReport:
 @final
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Every pruned matrix as it is now, and where the schedule stands."""
+    """Every pruned matrix as it is now, and where the schedule stands.
+
+    ``rounded_to`` is the precision that forward passes round to now, if any; zeros are counted in
+    the weights themselves, of which rounding may make more.
+    """
 
     matrices: tuple[MatrixReport, ...]
     phase: str
     step: int
     total_steps: int
+    rounded_to: str | None = None
 
     @property
     def kept(self) -> int:
@@ -81,5 +88,24 @@ class Report:
         ended = "" if self.phase in ("complete", "final") else "; the schedule has not ended"
         if self.step == 0 and ended:
             ended = "; the schedule has not begun"
-        lines.append(f"step {self.step} of {self.total_steps} ({self.phase}){ended}")
+        rounded = f"; forward passes round to {self.rounded_to}" if self.rounded_to else ""
+        lines.append(f"step {self.step} of {self.total_steps} ({self.phase}){rounded}{ended}")
         return "\n".join(lines)
+
+
+def report(
+    state: PruningState, phase: str, total_steps: int, rounded_to: str | None = None
+) -> Report:
+    """Counts the weights of all targets that are not zero now."""
+    matrices = tuple(
+        MatrixReport(
+            name=target.name,
+            shape=tuple(target.parameter.shape),
+            pattern=str(target.pattern),
+            target_density=target.density,
+            kept=int(target.parameter.count_nonzero()),
+            total=target.parameter.numel(),
+        )
+        for target in state.targets
+    )
+    return Report(matrices, phase, state.step, total_steps, rounded_to)

@@ -31,8 +31,7 @@ def rounded(weight: Tensor, precision: Precision) -> Tensor:
         ``(outputs, inputs)``, float32 or float64 (rounded to float32 first); dtype is kept.
     """
     with torch.no_grad():
-        single = weight.detach().to(torch.float32, copy=True)
-        return _ROUND[precision](single).to(weight.dtype)
+        return _ROUND[precision](weight.detach().float()).to(weight.dtype)
 
 
 def straight_through(weight: Tensor, precision: Precision) -> Tensor:
@@ -58,29 +57,29 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
-# Each takes a float32 copy that it may overwrite.
+# Each takes a float32 matrix, which it leaves alone, and returns a new one.
 
 
 def _round_fp32(weight: Tensor) -> Tensor:
-    return weight
+    return weight.clone()
 
 
 def _round_bf16(weight: Tensor) -> Tensor:
-    weight.clamp_(-_LARGEST_BF16, _LARGEST_BF16)
-    return weight.copy_(weight.to(torch.bfloat16))
+    return weight.clamp(-_LARGEST_BF16, _LARGEST_BF16).to(torch.bfloat16).float()
 
 
 def _round_int8(weight: Tensor) -> Tensor:
     if weight.numel() == 0:
-        return weight
-    # aminmax and norms along rows take ten times as long on CPUs.
-    scale = weight.abs().amax(dim=1, keepdim=True) * (1 / LARGEST)
+        return weight.clone()
+    # One buffer for all: this is bound by memory. aminmax along rows takes ten times as long.
+    buffer = weight.abs()
+    scale = buffer.amax(dim=1, keepdim=True) * (1 / LARGEST)
     scale = ((scale.view(torch.int32) + 64) & ~127).view(torch.float32)
     scale = torch.where(scale < MIN_SCALE, 0, scale)
     inverse = torch.where(scale > 0, 1 / scale, 0)
     # By a row's own scale no value comes near 127.5: the clamp of the definition has no effect.
     # Adding zero turns -0 into 0, as an integer has it.
-    return weight.mul_(inverse).round_().mul_(scale).add_(0.0)
+    return torch.mul(weight, inverse, out=buffer).round_().mul_(scale).add_(0.0)
 
 
 _ROUND: Final[dict[Precision, Callable[[Tensor], Tensor]]] = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from csbrnn.errors import ArgumentError
 from csbrnn.patterns import MaskPattern, Pattern
@@ -95,10 +97,15 @@ class PruningState:
         self.dropped = [None] * len(self.targets)
         self.variables.clear()
 
-    def mask_gradient(self, index: int, gradient: Tensor) -> Tensor | None:
-        """Zeroes a gradient where weights are held at zero; None leaves it alone."""
-        dropped = self.dropped[index]
-        return None if dropped is None else gradient.masked_fill(dropped.to(gradient.device), 0)
+    def hook_gradients(self) -> list[RemovableHandle]:
+        """Zeroes gradients where weights are held at zero, from now on, in the backward pass.
+
+        Gradient clipping then sees the norm of what is trained.
+        """
+        return [
+            target.parameter.register_hook(_mask_gradient(self, index))  # type: ignore[no-untyped-call]
+            for index, target in enumerate(self.targets)
+        ]
 
     def _by_scope(
         self,
@@ -160,6 +167,18 @@ def _located(names: str) -> Iterator[None]:
         yield
     except ArgumentError as error:
         raise ArgumentError(f"{names}: {error}") from error
+
+
+def _mask_gradient(state: PruningState, index: int) -> Callable[[Tensor], Tensor | None]:
+    # The state holds the parameter, which holds this hook: a weak reference breaks the circle.
+    reference = weakref.ref(state)
+
+    def hook(gradient: Tensor) -> Tensor | None:
+        state = reference()
+        dropped = None if state is None else state.dropped[index]
+        return None if dropped is None else gradient.masked_fill(dropped.to(gradient.device), 0)
+
+    return hook
 
 
 def _widened(weight: Tensor) -> Tensor:
