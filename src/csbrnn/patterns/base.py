@@ -4,7 +4,7 @@ A pattern is a frozen value (its class and its parameters, nothing else) with on
 operation, :meth:`Pattern.project`. Most patterns only choose which weights survive and derive
 from :class:`MaskPattern`; a block-circulant pattern would derive from :class:`Pattern` itself.
 
-To add a pattern: one file with one frozen dataclass, and one line in ``patterns/__init__.py``.
+To add a pattern: one file with one frozen dataclass, and one line in ``patterns/text.py``.
 The property tests in ``tests/patterns/test_properties.py`` then apply to it unasked.
 """
 
