@@ -46,6 +46,15 @@ int main(int argc, char **argv) {
         void *memory = line_alloc(csbrnn_memory_nbytes(&model));
         void *x = line_alloc(4 * csbrnn_input_width(&model));
         float *y = line_alloc(4 * csbrnn_output_width(&model));
+        enum { COUNT = 3, STEPS = 5 };
+        void *memories[COUNT], *space = line_alloc(csbrnn_many_nbytes(&model, STEPS, COUNT));
+        void *long_x = line_alloc(4 * STEPS * csbrnn_input_width(&model));
+        const void *xs[COUNT] = {long_x, long_x, long_x};
+        float *ys[COUNT];
+        for (int k = 0; k < COUNT; k++) {
+            memories[k] = line_alloc(csbrnn_memory_nbytes(&model));
+            ys[k] = line_alloc(4 * STEPS * csbrnn_output_width(&model));
+        }
         csbrnn_pool *pool = threads > 1 ? csbrnn_pool_create(threads) : NULL;
         csbrnn_init(&model, memory);
         counting = 1;
@@ -54,10 +63,15 @@ int main(int argc, char **argv) {
                                       : csbrnn_step(&model, memory, x, y);
             if (error) return 2;
         }
+        for (size_t steps = 1; steps <= STEPS; steps++)
+            if (pool ? csbrnn_pool_run_many(pool, &model, memories, xs, ys, steps, COUNT, space)
+                     : csbrnn_run_many(&model, memories, xs, ys, steps, COUNT, space))
+                return 3;
         if (*argv[3] == '1') control();
         counting = 0;
         csbrnn_pool_destroy(pool);
-        free(memory), free(x), free(y);
+        free(memory), free(x), free(y), free(space), free(long_x);
+        for (int k = 0; k < COUNT; k++) free(memories[k]), free(ys[k]);
     }
     printf("%lu\n", calls);
     free(image);

@@ -2,6 +2,7 @@
  * instruction set, without touching memory that is not theirs (the sanitizers' part). */
 #include "harness.h"
 
+#include "csbrnn_many.h"
 #include "image.h"
 
 static uint64_t state;
@@ -40,6 +41,31 @@ static void mutate(unsigned char *image, size_t nbytes) {
     }
 }
 
+/* Three streams of two steps, with a workspace of exactly the size asked for. */
+static void many(const csbrnn_model *model) {
+    enum { COUNT = 3, STEPS = 2 };
+    const size_t width = csbrnn_output_width(model), nbytes = csbrnn_many_nbytes(model, STEPS, COUNT);
+    unsigned char *x = calloc(csbrnn_input_width(model) * STEPS, 4);
+    void *memories[COUNT], *workspace = NULL;
+    const void *xs[COUNT] = {x, x, x};
+    float *ys[COUNT];
+    if (nbytes > 1u << 24) {
+        free(x);
+        return;
+    }
+    for (size_t k = 0; k < COUNT; k++) {
+        if (posix_memalign(memories + k, 64, csbrnn_memory_nbytes(model))) exit(99);
+        csbrnn_init(model, memories[k]);
+        ys[k] = malloc(STEPS * width * sizeof(float));
+    }
+    if (posix_memalign(&workspace, 64, nbytes)) exit(99);
+    memset(workspace, 0xa5, nbytes);
+    csbrnn_run_many(model, memories, xs, ys, STEPS, COUNT, workspace);
+    csbrnn_step_many(model, memories, xs, ys, COUNT);
+    for (size_t k = 0; k < COUNT; k++) free(memories[k]), free(ys[k]);
+    free(x), free(workspace);
+}
+
 int main(int argc, char **argv) {
     size_t nbytes;
     if (argc != 4) return 96;
@@ -66,6 +92,7 @@ int main(int argc, char **argv) {
         float *y = malloc(y_nbytes);
         csbrnn_init(&model, memory);
         csbrnn_run(&model, memory, x, y, steps, workspace);
+        many(&model);
         free(memory), free(workspace), free(x), free(y);
         run++;
     }

@@ -7,7 +7,6 @@ import pytest
 from csbrnn import errors
 from csbrnn.cells import CELLS
 from csbrnn.compiler import lower, run_program
-from csbrnn.model import quantize
 from csbrnn.runtime import Engine, available_isas, compile
 
 from . import models
@@ -245,15 +244,6 @@ def test_bidirectional_models_can_not_step(rng):
     for call in (lambda: engine.step(np.zeros(6)), engine.stream):
         with pytest.raises(errors.ArgumentError, match="call the engine on whole sequences"):
             call()
-
-
-def test_bf16_runs_and_int8_is_refused(rng):
-    packed = models.model(rng)
-    engine = compile(quantize(packed, "bf16"))
-    models.assert_right(engine, rng)
-    with pytest.raises(errors.UnsupportedModelError, match="kernels for fp32 and bf16 only") as e:
-        compile(quantize(packed, "int8"))
-    assert len(e.value.reasons) == 2
 
 
 def test_the_environment_chooses_the_isa(rng, monkeypatch):

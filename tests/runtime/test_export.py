@@ -185,7 +185,7 @@ def test_is_close_to_the_engine_on_aarch64(name, isas, packed, objects, tmp_path
     ys, isa = drive(
         export, engine.program, objects, "aarch64-linux-gnu-gcc", before=["qemu-aarch64"]
     )
-    assert isa == ("baseline" if isas else "neon")
+    assert isa == ("baseline" if isas else "neon_dot")
     expected, _ = engine(inputs(engine.program))
     # Both round in their own order: see models.assert_right.
     np.testing.assert_allclose(ys[1], expected, rtol=4e-6, atol=4e-6)

@@ -91,6 +91,7 @@ def test_records_are_those_of_the_header_file(tmp_path):
         "CSBRNN_BARRIER": layout.BARRIER,
         "CSBRNN_ACCUMULATE": layout.ACCUMULATE,
         "CSBRNN_LOG": layout.LOG,
+        "CSBRNN_EVERY": layout.EVERY,
         "CSBRNN_VERSION": layout.VERSION,
         "CSBRNN_SLOTS": layout.SLOTS,
         "CSBRNN_STRIP": layout.STRIP,

@@ -1,9 +1,10 @@
 """The CPU: a program becomes an image, and a small C library (``c/``) executes it in place.
 
 In the order in which data passes: `memory` places vectors, `barriers` orders the threads' work,
-`tiling` (with `blocks` and `sharing`) cuts weights into tiles, `elementwise` gives slots to values,
-and `image` puts everything into one run of bytes, whose records `layout` lists; `library` loads the
-C code, `buffers` allocates for it, and `engine` (with `inputs` and `state`) is what users call.
+`chunks` that of several time steps, `tiling` (with `blocks` and `sharing`) cuts weights into tiles,
+`elementwise` gives slots to values, and `image` puts everything into one run of bytes, whose records
+`layout` lists; `library` loads the C code, `buffers` allocates for it, and `engine` (with `inputs`
+and `state`) is what users call.
 """
 
 from csbrnn.runtime.engine import Engine, Stream, compile

@@ -18,7 +18,7 @@ from csbrnn.formats import CSBMatrix
 from csbrnn.runtime.layout import BLOCK_HEAD, STRIP, padded
 from csbrnn.runtime.sharing import SHARES
 
-__all__ = ["BlockRows", "cut_blocks", "tile_blocks"]
+__all__ = ["BlockRows", "cut_blocks", "padded_rows", "tile_blocks"]
 
 MAX_ROWS: Final = 32
 """Rows of a block that a kernel keeps in registers (two of AVX-512) before it scatters them."""

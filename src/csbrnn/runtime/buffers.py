@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -10,10 +12,34 @@ from numpy.typing import NDArray
 
 from csbrnn.runtime.layout import LINE
 
-__all__ = ["aligned"]
+__all__ = ["Scratch", "aligned"]
 
 _HUGE: Final = 2 << 20
 """Size of a large page (x86-64, and AArch64 with pages of 4 KiB)."""
+
+
+class Scratch:
+    """Buffers lent for one call after another: new memory costs a page fault every page.
+
+    Any thread may borrow; each gets a buffer of its own. What it holds is what is left in it.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[NDArray[np.uint8]] = []
+
+    @contextlib.contextmanager
+    def borrow(self, nbytes: int) -> Iterator[NDArray[np.uint8]]:
+        """Lend bytes aligned to 64."""
+        try:
+            buffer = self._idle.pop()  # atomic, as append is
+        except IndexError:
+            buffer = aligned(nbytes)
+        if buffer.nbytes < nbytes:
+            buffer = aligned(nbytes)
+        try:
+            yield buffer[:nbytes]
+        finally:
+            self._idle.append(buffer)
 
 
 def aligned(nbytes: int) -> NDArray[np.uint8]:

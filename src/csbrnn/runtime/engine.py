@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from csbrnn.compiler import Program, lower, verify_program
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import PackedModel
-from csbrnn.runtime.buffers import aligned
+from csbrnn.runtime.buffers import Scratch, aligned
 from csbrnn.runtime.image import Image, build_image
 from csbrnn.runtime.inputs import checked_input
+from csbrnn.runtime.layout import LINE, padded
 from csbrnn.runtime.library import Call, Model, available_isas, default_isa, library
 from csbrnn.runtime.state import State
 
@@ -88,6 +89,11 @@ class Engine:
         if error:
             raise _error(error, self)
         self._memory_nbytes = int(self._library.csbrnn_memory_nbytes(model))
+        # A line more than it takes: streams whole pages apart would share a few sets of the caches.
+        self._lane_nbytes = padded(self._memory_nbytes, LINE) + LINE
+        self._scratch = Scratch()
+        # Sums of int8 products begin at zero.
+        self._clears = any(matrix.precision.scaled for matrix in program.matrices.values())
         self._output_width = program.streams["output"].width
         self._pool: int | None = None
         # Calls take turns only where they would share worker threads.
@@ -180,28 +186,32 @@ class Engine:
             raise ArgumentError(
                 f"{name} and state must have the same batch, got {batch} and {after.batch}"
             )
-        # One stream after the other, each with its inputs in one piece.
+        # Each stream with its inputs and outputs in one piece.
         streams = xs[None] if batch is None else np.ascontiguousarray(xs.swapaxes(0, 1))
-        steps = xs.shape[0]
-        ys = np.empty((len(streams), steps, self._output_width), np.float32)
-        memory = aligned(self._memory_nbytes)
+        steps, count = xs.shape[0], len(streams)
+        ys = np.empty((count, steps, self._output_width), np.float32)
         model = ctypes.byref(self._model)
-        workspace = aligned(int(self._library.csbrnn_workspace_nbytes(model, steps)))
-        nbytes = after.layout.nbytes
-        for x, y, values in zip(streams, ys, after.data, strict=True):
-            memory[:nbytes] = values.view(np.uint8)
-            places = (memory.ctypes.data, x.ctypes.data, y.ctypes.data)
-            error = self._run_sequence(model, *places, steps, workspace.ctypes.data)
+        with self._scratch.borrow(count * self._lane_nbytes) as lanes:
+            memories = lanes.reshape(count, self._lane_nbytes)
+            states = memories[:, : after.layout.nbytes]
+            if self._clears:
+                memories[...] = 0
+            states[...] = after.data.view(np.uint8)
+            places = [_addresses(array) for array in (memories, streams, ys)]
+            needed = int(self._library.csbrnn_many_nbytes(model, steps, count))
+            with self._scratch.borrow(needed) as workspace:
+                pointers = [place.ctypes.data for place in places]
+                error = self._run_many(model, *pointers, steps, count, workspace.ctypes.data)
             if error:
                 raise _error(error, self)
-            values.view(np.uint8)[...] = memory[:nbytes]
+            after.data.view(np.uint8)[...] = states
         return (ys[0] if batch is None else ys.swapaxes(0, 1)), after
 
-    def _run_sequence(self, *arguments: Any) -> int:
+    def _run_many(self, *arguments: Any) -> int:
         if self._pool is None:
-            return int(self._library.csbrnn_run(*arguments))
+            return int(self._library.csbrnn_run_many(*arguments))
         with self._turn:
-            return int(self._library.csbrnn_pool_run(self._pool, *arguments))
+            return int(self._library.csbrnn_pool_run_many(self._pool, *arguments))
 
     def _checked(self, state: State) -> State:
         if not isinstance(state, State):
@@ -292,6 +302,12 @@ class Stream:
     def _states(self) -> NDArray[np.float32]:
         nbytes = self.engine._image.states.nbytes
         return self._memory[:nbytes].view(np.float32)
+
+
+def _addresses(array: NDArray[Any]) -> NDArray[np.uintp]:
+    """Return where each element of the first axis begins."""
+    first, stride = array.ctypes.data, array.strides[0]
+    return first + stride * np.arange(len(array), dtype=np.uintp)
 
 
 def _error(code: int, engine: Engine) -> CsbrnnError:

@@ -10,9 +10,13 @@ __all__ = [
     "ACCUMULATE",
     "BARRIER",
     "BLOCK_HEAD",
+    "COLUMN_LINE",
     "CONSTANT",
+    "DTYPES",
+    "EVERY",
     "HEADER",
     "INSTRUCTION",
+    "INT8_BLOCK",
     "LINE",
     "LOG",
     "MAGIC",
@@ -22,6 +26,7 @@ __all__ = [
     "OPERATION",
     "OPERATIONS",
     "PASS",
+    "QUAD_HEAD",
     "SECTION",
     "SECTION_KINDS",
     "SLOTS",
@@ -31,6 +36,7 @@ __all__ = [
     "STRIP_HEAD",
     "TABLES",
     "VERSION",
+    "operand_floats",
     "padded",
 ]
 
@@ -44,7 +50,7 @@ SLOTS: Final = 32
 """Values that an element-wise program can hold at once."""
 CONSTANT: Final = 0x80000000
 NONE: Final = 0xFFFFFFFF
-BARRIER, ACCUMULATE, LOG = 1, 2, 4
+BARRIER, ACCUMULATE, LOG, EVERY = 1, 2, 4, 8
 
 TABLES: Final = (
     "streams",
@@ -86,9 +92,10 @@ PASS: Final = np.dtype(
                 "writes",
                 "first_instruction",
                 "instructions",
+                "chunk_first",
+                "chunk_instructions",
             )
-        ),
-        ("reserved", "V8"),
+        )
     ]
 )
 MOVE: Final = np.dtype([(n, "<u4") for n in ("stream", "offset", "address", "length")])
@@ -107,21 +114,32 @@ SECTION: Final = np.dtype(
     [
         *((n, "u1") for n in ("kind", "group", "windows", "dtype")),
         *((n, "<u4") for n in ("count", "columns", "row", "source", "source_length")),
-        ("reserved", "V8"),
+        *((n, "<u4") for n in ("sums", "column")),
         *((n, "<u8") for n in ("heads", "indices", "values", "values_nbytes")),
     ]
 )
 STRIP_HEAD: Final = np.dtype([(n, "<u4") for n in ("row", "rows", "tiles", "reserved")])
 BLOCK_HEAD: Final = np.dtype([("mask", "<u8"), ("row", "<u4"), ("columns", "<u4")])
+QUAD_HEAD: Final = np.dtype([("row", "<u4", 4), ("tiles", "<u4"), ("lines", "<u4")])
+COLUMN_LINE: Final = np.dtype([("start", "<u4"), ("count", "u1", 4)])
+INT8_BLOCK: Final = np.dtype(
+    [("rows", "<u8"), ("columns", "<u8"), ("row", "<u4"), ("column", "<u4")]
+)
 OPERATION: Final = np.dtype([*((n, "u1") for n in ("op", "to", "a", "b")), ("operand", "<u4")])
 
 OPCODES: Final = {
     name: number
     for number, name in enumerate(
-        ("product", "lstm", "gru", "elementwise", "softmax", "copy", "lookup"), start=1
+        (
+            *("product", "lstm", "gru", "elementwise", "softmax", "copy", "lookup"),
+            *("quantize", "carry"),
+        ),
+        start=1,
     )
 }
-SECTION_KINDS: Final = {"dense": 1, "strips": 2, "blocks": 3}
+SECTION_KINDS: Final = {"dense": 1, "strips": 2, "blocks": 3, "scale": 4}
+DTYPES: Final = {"fp32": 0, "bf16": 1, "int8": 2}
+"""Of weights, by the name of their precision."""
 OPERATIONS: Final = {
     name: number
     for number, name in enumerate(
@@ -137,3 +155,8 @@ OPERATIONS: Final = {
 def padded(count: int, to: int = STRIP) -> int:
     """Return ``count`` rounded up to a multiple of ``to``."""
     return -(-count // to) * to
+
+
+def operand_floats(length: int) -> int:
+    """Return the floats of an operand in int8: its scale, its values, and room behind them."""
+    return 16 + (padded(length, 64) + 192) // 4

@@ -55,6 +55,15 @@ _FUNCTIONS: Final = {
         ctypes.c_int,
         (_POINTER, ctypes.POINTER(Model), _POINTER, _POINTER, _POINTER, _SIZE, _POINTER),
     ),
+    "csbrnn_many_nbytes": (_SIZE, (ctypes.POINTER(Model), _SIZE, _SIZE)),
+    "csbrnn_run_many": (
+        ctypes.c_int,
+        (ctypes.POINTER(Model), _POINTER, _POINTER, _POINTER, _SIZE, _SIZE, _POINTER),
+    ),
+    "csbrnn_pool_run_many": (
+        ctypes.c_int,
+        (_POINTER, ctypes.POINTER(Model), _POINTER, _POINTER, _POINTER, _SIZE, _SIZE, _POINTER),
+    ),
     "csbrnn_call_step": (ctypes.c_int, None),  # unchecked: the shortest call that ctypes makes
     "csbrnn_read_bandwidth": (ctypes.c_double, (_SIZE, ctypes.c_uint, ctypes.c_uint)),
 }

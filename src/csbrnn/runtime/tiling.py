@@ -26,7 +26,7 @@ from csbrnn.runtime.blocks import BlockRows, cut_blocks, tile_blocks
 from csbrnn.runtime.layout import STRIP, STRIP_HEAD, padded
 from csbrnn.runtime.sharing import share_last
 
-__all__ = ["MAX_COLUMNS", "Section", "balance", "tile_matrix"]
+__all__ = ["MAX_COLUMNS", "Section", "Strips", "balance", "tile_matrix"]
 
 MAX_COLUMNS: Final = 65536
 """Columns that a 16-bit index tells apart; wider operands are split."""
@@ -117,7 +117,7 @@ def tile_matrix(
     for first in range(0, width, MAX_COLUMNS):
         columns = (first, min(first + MAX_COLUMNS, width))
         kept = dense[rows[0] : rows[1], columns[0] : columns[1]]
-        cuts = {g: _Strips.cut(kept != 0, rows[0], bounds, g) for g in _GROUPS}
+        cuts = {g: Strips.cut(kept != 0, rows[0], bounds, g) for g in _GROUPS}
         costs: dict[str | int, float] = {g: _TILE_COST[g] * s.tiles for g, s in cuts.items()}
         costs["dense"] = _DENSE_COST * kept.shape[1] * padded(kept.shape[0]) / STRIP
         blocks: BlockRows | None = None
@@ -162,7 +162,7 @@ def _dense(
 
 
 @dataclass(frozen=True)
-class _Strips:
+class Strips:
     """Runs of up to ``group`` rows, none across a boundary of shares.
 
     Attributes:
@@ -182,7 +182,8 @@ class _Strips:
     @classmethod
     def cut(
         cls, nonzero: NDArray[np.bool_], row_start: int, bounds: NDArray[np.int64], group: int
-    ) -> _Strips:
+    ) -> Strips:
+        """Cut rows into strips, aligned to the matrix's and to the shares' first rows."""
         # Aligned to the whole matrix, as row groups are, also if the range begins elsewhere.
         rows = nonzero.shape[0]
         aligned = np.arange(-(row_start % group), rows, group)
@@ -194,12 +195,14 @@ class _Strips:
 
     @property
     def tiles(self) -> int:
+        """Tiles that they take."""
         wide = STRIP // self.group
         return int((-(-self.keep.sum(axis=1) // wide)).sum())
 
     def tile(
         self, kept: NDArray[np.float32], columns: tuple[int, int], share: int
     ) -> list[Section]:
+        """Tile one share."""
         mine = slice(int(self.shares[share]), int(self.shares[share + 1]))
         keep = self.keep[mine]
         used = keep.any(axis=1)

@@ -2,25 +2,63 @@
 #include "engine.h"
 
 #include <string.h>
+#ifdef CSBRNN_X86
+#include <cpuid.h>
+#endif
+#if defined(CSBRNN_NEON) && defined(__linux__) && defined(__GNUC__)
+/* Where there is a C library that has it; firmware need not. */
+extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+#endif
 
 static const csbrnn_kernels *const all_kernels[] = { /* best first */
 #ifdef CSBRNN_X86
+    &csbrnn_kernels_avx512_vnni,
     &csbrnn_kernels_avx512,
+    &csbrnn_kernels_avx2_vnni,
     &csbrnn_kernels_avx2,
 #endif
 #ifdef CSBRNN_NEON
+    &csbrnn_kernels_neon_dot,
     &csbrnn_kernels_neon,
 #endif
     &csbrnn_kernels_baseline,
 };
 
+#ifdef CSBRNN_X86
+/* Compilers learned these names late. That the system saves wide registers is checked with AVX. */
+static int has_avx_vnni(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+static int has_avx512_vnni_vbmi(void) {
+    const unsigned needed = 1u << 1 | 1u << 6 | 1u << 11; /* VBMI, VBMI2, VNNI */
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & needed) == needed;
+}
+#endif
+
 static int usable(const csbrnn_kernels *kernels) {
 #ifdef CSBRNN_X86
-    if (kernels == &csbrnn_kernels_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (kernels == &csbrnn_kernels_avx2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512vl");
+    if (kernels == &csbrnn_kernels_avx512_vnni)
+        return avx512 && has_avx512_vnni_vbmi();
+    if (kernels == &csbrnn_kernels_avx512) return avx512;
+    if (kernels == &csbrnn_kernels_avx2_vnni) return avx2 && has_avx_vnni();
+    if (kernels == &csbrnn_kernels_avx2) return avx2;
+#endif
+#ifdef CSBRNN_NEON
+    if (kernels == &csbrnn_kernels_neon_dot) {
+#if defined(__ARM_FEATURE_DOTPROD) || defined(__APPLE__)
+        return 1;
+#elif defined(__linux__) && defined(__GNUC__)
+        return getauxval && (getauxval(16) >> 20 & 1); /* AT_HWCAP, HWCAP_ASIMDDP */
+#else
+        return 0;
+#endif
+    }
 #endif
     (void)kernels;
     return 1;
@@ -90,7 +128,7 @@ static float *stream_at(const csbrnn_task *task, uint32_t k, size_t t) {
     return task->workspace + s->column * task->steps + t * s->width;
 }
 
-static void move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
+void csbrnn_move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
     const csbrnn_model *model = task->model;
     const csbrnn_move *m = table(model, &header(model)->moves);
     m += pass->first_move;
@@ -104,7 +142,7 @@ static void move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) 
     }
 }
 
-static void move_out(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
+void csbrnn_move_out(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
     const csbrnn_move *m = table(task->model, &header(task->model)->moves);
     m += pass->first_move + pass->reads;
     for (uint32_t k = 0; k < pass->writes; k++, m++)
@@ -121,19 +159,18 @@ static void lookup(const csbrnn_frame *frame, const csbrnn_instruction *in) {
     memcpy(frame->memory + in->a, from + row * in->length, in->length * sizeof(float));
 }
 
-/* Cuts `length` elements into shares of whole cache lines. */
-static size_t share(size_t length, uint32_t part, uint32_t parts) {
+size_t csbrnn_share(size_t length, uint32_t part, uint32_t parts) {
     size_t lines = (length + CSBRNN_STRIP - 1) / CSBRNN_STRIP;
     size_t at = lines * part / parts * CSBRNN_STRIP;
     return at < length ? at : length;
 }
 
-static void execute(const csbrnn_model *model, const csbrnn_frame *frame,
+void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
                     const csbrnn_instruction *in, uint32_t part) {
     const csbrnn_kernels *kernels = model->kernels;
     const csbrnn_header *h = header(model);
-    const size_t first = share(in->length, part, h->parts);
-    const size_t last = share(in->length, part + 1, h->parts);
+    const size_t first = csbrnn_share(in->length, part, h->parts);
+    const size_t last = csbrnn_share(in->length, part + 1, h->parts);
     switch (in->opcode) {
         case CSBRNN_PRODUCT: {
             const csbrnn_span *span = (const csbrnn_span *)table(model, &h->spans) + in->first + part;
@@ -155,6 +192,7 @@ static void execute(const csbrnn_model *model, const csbrnn_frame *frame,
             memmove(frame->memory + in->a + first, csbrnn_at(frame, in->b) + first,
                     (last - first) * sizeof(float));
             break;
+        case CSBRNN_QUANTIZE: kernels->quantize(frame, in, part); break;
         case CSBRNN_LOOKUP:
             if (part == 0) lookup(frame, in);
             break;
@@ -166,7 +204,8 @@ static void meet(const csbrnn_worker *worker) {
     if (worker->barrier) worker->barrier(worker->context);
 }
 
-void csbrnn_task_run(const csbrnn_task *task, const csbrnn_worker *worker) {
+void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
+    const csbrnn_task *task = what;
     const csbrnn_model *model = task->model;
     const csbrnn_header *h = header(model);
     const csbrnn_frame frame = {model->image, table(model, &h->constants), task->memory};
@@ -176,15 +215,15 @@ void csbrnn_task_run(const csbrnn_task *task, const csbrnn_worker *worker) {
         first += pass->first_instruction;
         for (size_t k = 0; k < task->steps; k++) {
             const size_t t = pass->reverse ? task->steps - 1 - k : k;
-            if (worker->first_part == 0) move_in(task, pass, t);
+            if (worker->first_part == 0) csbrnn_move_in(task, pass, t);
             meet(worker);
             for (uint32_t i = 0; i < pass->instructions; i++) {
                 if (first[i].flags & CSBRNN_BARRIER) meet(worker);
                 for (uint32_t part = worker->first_part; part < worker->last_part; part++)
-                    execute(model, &frame, first + i, part);
+                    csbrnn_execute(model, &frame, first + i, part);
             }
             meet(worker);
-            if (worker->first_part == 0) move_out(task, pass, t);
+            if (worker->first_part == 0) csbrnn_move_out(task, pass, t);
         }
     }
 }

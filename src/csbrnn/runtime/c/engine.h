@@ -24,11 +24,22 @@ typedef struct csbrnn_worker { /* which parts of the work, and how to meet the o
     void *context;
 } csbrnn_worker;
 
+/* Copies what a pass reads in step `t` into the task's memory; what it writes out of it. */
+void csbrnn_move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t);
+void csbrnn_move_out(const csbrnn_task *task, const csbrnn_pass *pass, size_t t);
+
+/* One part of an instruction, in the frame's memory. */
+void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
+                    const csbrnn_instruction *in, uint32_t part);
+
+/* Where a part's share of `length` elements begins: shares are whole cache lines. */
+size_t csbrnn_share(size_t length, uint32_t part, uint32_t parts);
+
 /* Checks what can be known before anything is run. */
 csbrnn_error csbrnn_task_check(const csbrnn_task *task);
 
-/* Runs this worker's parts of the task; all workers run the same control flow. */
-void csbrnn_task_run(const csbrnn_task *task, const csbrnn_worker *worker);
+/* Runs this worker's parts of a csbrnn_task; all workers run the same control flow. */
+void csbrnn_task_run(const void *task, const csbrnn_worker *worker);
 
 #ifdef __cplusplus
 }

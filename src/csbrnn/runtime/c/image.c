@@ -8,8 +8,9 @@ typedef struct {
     const unsigned char *bytes;
     uint64_t nbytes;
     const csbrnn_header *header;
-    /* Bytes that may still be looked at. Honest images share no records, so that their size is
-     * enough; without it, tables that point to one another would take cubic time to check. */
+    /* Bytes that may still be looked at. Honest images have at most two instructions for a record,
+     * one of steps and one of chunks, so that twice their size is enough; without it, tables that
+     * point to one another would take cubic time to check. */
     uint64_t budget;
 } checked;
 
@@ -59,11 +60,14 @@ static uint64_t strips_end(const csbrnn_span *span) {
     return ((uint64_t)span->row + span->rows + 15u) & ~(uint64_t)15u;
 }
 
+/* Bytes of a weight in fp32 or bf16. */
+static uint64_t weight_nbytes(const csbrnn_section *s) { return s->dtype == CSBRNN_BF16 ? 2 : 4; }
+
 static int check_dense(const checked *c, const csbrnn_section *s, const csbrnn_span *span) {
     const uint64_t stop = (uint64_t)s->row + (uint64_t)s->count * CSBRNN_STRIP;
     return s->group == 16 && s->columns <= s->source_length && s->row >= span->row &&
            stop <= strips_end(span) && s->count <= UINT32_MAX / CSBRNN_STRIP &&
-           inside(c, s->values, (uint64_t)s->count * s->columns, 64);
+           inside(c, s->values, (uint64_t)s->count * s->columns, 16 * weight_nbytes(s));
 }
 
 static int check_strips(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
@@ -79,8 +83,8 @@ static int check_strips(checked *c, const csbrnn_section *s, const csbrnn_span *
         tiles += head->tiles;
     }
     const uint64_t indices = tiles * (CSBRNN_STRIP / group);
-    return inside(c, s->values, tiles, 64) && inside(c, s->indices, indices, 2) &&
-           spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
+    return inside(c, s->values, tiles, 16 * weight_nbytes(s)) &&
+           inside(c, s->indices, indices, 2) && spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
 }
 
 static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
@@ -100,12 +104,90 @@ static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *
         indices += csbrnn_index_stride(head->columns);
         floats += csbrnn_block_floats(s->group, head->columns);
     }
-    return inside(c, s->indices, indices, 2) && inside(c, s->values, floats, 4) &&
+    return inside(c, s->indices, indices, 2) && inside(c, s->values, floats, weight_nbytes(s)) &&
            spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
 }
 
+/* Rows of sums that a span has in int8: what lies behind the last whole strip is padding. */
+static uint64_t sums_rows(const csbrnn_span *span) {
+    return (((uint64_t)span->rows + 15u) & ~(uint64_t)15u) + 16u;
+}
+
+static int check_int8_strips(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint32_t group = s->group, wide = group ? 64u / group : 0;
+    const uint64_t all_lines = s->columns;
+    uint64_t lines = 0, tiles = 0;
+    if (group != 4 && group != 8 && group != 16) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_quad_head))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_quad_head))) return 0;
+    if (!inside(c, s->indices, all_lines, 64 + sizeof(csbrnn_line))) return 0;
+    if (!spend(c, all_lines * (64 + sizeof(csbrnn_line)))) return 0;
+    const csbrnn_line *line = at(c, s->indices + 64 * all_lines);
+    const csbrnn_quad_head *head = at(c, s->heads);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        uint32_t columns[4] = {0};
+        if (head->lines > all_lines - lines) return 0;
+        if ((uint64_t)head->tiles * wide > CSBRNN_GATHER) return 0;
+        for (uint32_t l = 0; l < head->lines; l++, line++) {
+            if (line->start > s->source_length) return 0;
+            for (unsigned u = 0; u < 4; u++) {
+                columns[u] += line->count[u];
+                if (line->count[u] > 16 || columns[u] > CSBRNN_GATHER) return 0;
+            }
+        }
+        for (unsigned u = 0; u < 4; u++)
+            if ((uint64_t)head->row[u] + group > sums_rows(span)) return 0;
+        lines += head->lines;
+        tiles += 4 * (uint64_t)head->tiles;
+    }
+    const uint8_t *numbers = at(c, s->indices);
+    uint8_t most = 0;
+    for (uint64_t k = 0; k < 64 * all_lines; k++) most |= numbers[k];
+    return most < CSBRNN_REACH && inside(c, s->values, tiles, 64);
+}
+
+static int check_int8_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    uint64_t tiles = 0;
+    if (s->group == 0 || s->group > 32 || s->group % 4) return 0;
+    if (s->windows == 0 || s->windows > 4) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_int8_block))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_int8_block))) return 0;
+    const csbrnn_int8_block *head = at(c, s->heads);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        uint64_t mask = head->rows, rows = 0, columns = 0;
+        if (s->windows < 4 && mask >> 16u * s->windows) return 0;
+        for (; mask; mask &= mask - 1) rows++;
+        for (mask = head->columns; mask; mask &= mask - 1) columns++;
+        if (rows > s->group || head->column > s->source_length) return 0;
+        if ((uint64_t)head->row + 16u * s->windows > sums_rows(span)) return 0;
+        tiles += csbrnn_int8_block_tiles(s->group, columns);
+    }
+    return inside(c, s->values, tiles, 64);
+}
+
+static int check_int8(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint64_t columns = (uint64_t)s->column + s->source_length;
+    const uint64_t rows = ((uint64_t)s->count + 15u) & ~(uint64_t)15u;
+    if (columns > CSBRNN_CONSTANT || !writable(c, s->sums, sums_rows(span), 0)) return 0;
+    if (!writable(c, s->source, csbrnn_operand_floats(columns), 0)) return 0;
+    switch (s->kind) {
+        case CSBRNN_DENSE:
+            return s->group == 16 && s->count <= UINT32_MAX / CSBRNN_STRIP &&
+                   (uint64_t)s->row + (uint64_t)s->count * CSBRNN_STRIP <= sums_rows(span) &&
+                   inside(c, s->values, (uint64_t)s->count * ((columns - s->column + 3) / 4), 64);
+        case CSBRNN_STRIPS: return check_int8_strips(c, s, span);
+        case CSBRNN_BLOCKS: return check_int8_blocks(c, s, span);
+        case CSBRNN_SCALE:
+            return s->group == 16 && s->count <= span->rows && inside(c, s->heads, rows, 4) &&
+                   inside(c, s->values, rows, 4);
+        default: return 0;
+    }
+}
+
 static int check_section(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
-    if (s->dtype || s->source & CSBRNN_CONSTANT) return 0;
+    if (s->source & CSBRNN_CONSTANT) return 0;
+    if (s->dtype == CSBRNN_INT8) return check_int8(c, s, span);
+    if (s->dtype != CSBRNN_FP32 && s->dtype != CSBRNN_BF16) return 0;
     if (!readable(c, s->source, s->source_length, 0)) return 0;
     switch (s->kind) {
         case CSBRNN_DENSE: return check_dense(c, s, span);
@@ -162,20 +244,32 @@ static int check_instruction(checked *c, const csbrnn_instruction *in) {
         case CSBRNN_ELEMENTWISE: return check_elementwise(c, in);
         case CSBRNN_SOFTMAX:
         case CSBRNN_COPY: return writable(c, in->a, n, 0) && readable(c, in->b, n, 0);
+        case CSBRNN_QUANTIZE:
+            return readable(c, in->b, n, 0) && in->d >= csbrnn_operand_floats(n) &&
+                   writable(c, in->a, (uint64_t)in->d * c->header->parts, 0);
         case CSBRNN_LOOKUP:
             return writable(c, in->a, n, 0) && writable(c, in->b, 1, 0) && in->count > 0 &&
                    inside(c, in->offset, in->count, n * 4);
+        case CSBRNN_CARRY: return writable(c, in->a, n, 0);
         default: return 0;
     }
+}
+
+static int check_instructions(checked *c, uint32_t first, uint32_t count) {
+    const csbrnn_header *h = c->header;
+    if (!within(first, count, h->instructions.count)) return 0;
+    if (!spend(c, count * sizeof(csbrnn_instruction))) return 0;
+    const csbrnn_instruction *in = at(c, h->instructions.offset);
+    for (uint32_t i = 0; i < count; i++)
+        if (!check_instruction(c, in + first + i)) return 0;
+    return 1;
 }
 
 static int check_pass(checked *c, const csbrnn_pass *pass) {
     const csbrnn_header *h = c->header;
     const csbrnn_stream *streams = at(c, h->streams.offset);
-    if (!within(pass->first_instruction, pass->instructions, h->instructions.count)) return 0;
     if (!within(pass->first_move, (uint64_t)pass->reads + pass->writes, h->moves.count)) return 0;
     if (!spend(c, ((uint64_t)pass->reads + pass->writes) * sizeof(csbrnn_move))) return 0;
-    if (!spend(c, pass->instructions * sizeof(csbrnn_instruction))) return 0;
     const csbrnn_move *m = at(c, h->moves.offset);
     m += pass->first_move;
     for (uint64_t k = 0; k < (uint64_t)pass->reads + pass->writes; k++, m++) {
@@ -185,11 +279,8 @@ static int check_pass(checked *c, const csbrnn_pass *pass) {
         if (writes ? m->address & CSBRNN_CONSTANT : 0) return 0;
         if (!writable(c, m->address, m->length, 0)) return 0;
     }
-    const csbrnn_instruction *in = at(c, h->instructions.offset);
-    in += pass->first_instruction;
-    for (uint32_t i = 0; i < pass->instructions; i++)
-        if (!check_instruction(c, in + i)) return 0;
-    return 1;
+    return check_instructions(c, pass->first_instruction, pass->instructions) &&
+           check_instructions(c, pass->chunk_first, pass->chunk_instructions);
 }
 
 static int check_streams(const checked *c) {
@@ -209,7 +300,7 @@ static int check_streams(const checked *c) {
 
 csbrnn_error csbrnn_image_check(const void *image, size_t nbytes) {
     static const uint8_t magic[8] = {'c', 's', 'b', 'r', 'n', 'n', '\r', '\n'};
-    checked c = {image, nbytes, image, nbytes};
+    checked c = {image, nbytes, image, 2 * (uint64_t)nbytes};
     const csbrnn_header *h = image;
     if (!image || nbytes < sizeof *h || (uintptr_t)image % CSBRNN_LINE) return CSBRNN_BAD_IMAGE;
     if (memcmp(h->magic, magic, sizeof magic) || h->version != CSBRNN_VERSION ||

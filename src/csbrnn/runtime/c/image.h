@@ -50,7 +50,7 @@ typedef struct {
     uint32_t reverse;
     uint32_t first_move, reads, writes; /* reads, then writes, in `moves` */
     uint32_t first_instruction, instructions;
-    uint32_t reserved[2];
+    uint32_t chunk_first, chunk_instructions; /* the same, for chunks of steps; 0: no such list */
 } csbrnn_pass;
 
 typedef struct {
@@ -65,13 +65,16 @@ enum {
     CSBRNN_SOFTMAX,      /* a = softmax(b) */
     CSBRNN_COPY,         /* a = b */
     CSBRNN_LOOKUP,       /* a = table[token at b]; count rows from byte `offset` */
+    CSBRNN_QUANTIZE,     /* operand at a + part * d = b; c: bits of a static scale, or 0 */
+    CSBRNN_CARRY,        /* chunk lists only: a = a of the step before */
     CSBRNN_OPCODES
 };
 
 enum {
     CSBRNN_BARRIER = 1,    /* earlier instructions must have ended in all parts */
     CSBRNN_ACCUMULATE = 2, /* product: add to the destination */
-    CSBRNN_LOG = 4         /* softmax: the logarithm */
+    CSBRNN_LOG = 4,        /* softmax: the logarithm */
+    CSBRNN_EVERY = 8       /* chunk lists only: for every step of the chunk at once */
 };
 
 typedef struct {
@@ -91,14 +94,17 @@ typedef struct { /* one part's share of a product: whole rows, from a multiple o
 enum {
     CSBRNN_DENSE = 1, /* `count` strips of 16 rows from `row` on, every column */
     CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
-    CSBRNN_BLOCKS     /* up to `group` rows anywhere in 16 * windows, each its own columns */
+    CSBRNN_BLOCKS,    /* up to `group` rows anywhere in 16 * windows, each its own columns */
+    CSBRNN_SCALE      /* int8: adds `count` rows' sums, scaled, to the destination */
 };
 
+enum { CSBRNN_FP32 = 0, CSBRNN_BF16 = 1, CSBRNN_INT8 = 2 };
+
 typedef struct {
-    uint8_t kind, group, windows, dtype; /* dtype 0: fp32 */
+    uint8_t kind, group, windows, dtype;
     uint32_t count, columns, row;
     uint32_t source, source_length;
-    uint32_t reserved[2];
+    uint32_t sums, column; /* int8: address of the sums, and first column of the operand */
     uint64_t heads, indices, values, values_nbytes; /* bytes into the image */
 } csbrnn_section;
 
@@ -110,6 +116,42 @@ typedef struct {
     uint64_t mask; /* bit r: row `row + r` is one of the block's */
     uint32_t row, columns;
 } csbrnn_block_head;
+
+/* int8. A tile is 64 weights: `group` rows one after another, 64 / group columns each. Four strips
+ * form a quad, whose tiles alternate. Its columns come in lines of 64 bytes, 16 for each strip:
+ * numbers from a column on, below CSBRNN_REACH. A quad's tiles, all padding included, cover at most
+ * CSBRNN_GATHER columns of a strip. */
+#define CSBRNN_REACH 128u
+#define CSBRNN_GATHER 1024u
+
+typedef struct {
+    uint32_t row[4]; /* of each strip, from the span's first */
+    uint32_t tiles, lines;
+} csbrnn_quad_head;
+
+typedef struct { /* kept apart from their numbers: `columns` lines, then as many of these */
+    uint32_t start;
+    uint8_t count[4]; /* columns of each strip that the line holds, up to 16 */
+} csbrnn_line;
+
+typedef struct {
+    uint64_t rows, columns; /* as bits, from `row` (of the span) and from `column` */
+    uint32_t row, column;
+} csbrnn_int8_block;
+
+/* Floats of an operand in int8: 16 for its scale, the values, and what is read past their end. */
+static inline size_t csbrnn_operand_floats(size_t length) {
+    return 16u + (((length + 63u) & ~(size_t)63u) + 192u) / 4u;
+}
+
+/* 64-byte tiles of a block in int8: strips of 16 rows, then one of 8 and one of 4. */
+static inline size_t csbrnn_int8_block_tiles(size_t rows, size_t columns) {
+    size_t remainder = rows % 16u;
+    size_t tiles = rows / 16u * ((columns + 3u) / 4u);
+    if (remainder & 8u) tiles += (columns + 7u) / 8u;
+    if (remainder & 4u) tiles += (columns + 15u) / 16u;
+    return tiles;
+}
 
 enum {
     CSBRNN_OP_LOAD, CSBRNN_OP_STORE, CSBRNN_OP_CONSTANT,

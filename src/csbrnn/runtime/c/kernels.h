@@ -25,17 +25,22 @@ typedef struct csbrnn_kernels {
     void (*elementwise)(const csbrnn_frame *, const csbrnn_instruction *,
                         const csbrnn_operation *, size_t first, size_t last);
     void (*softmax)(const csbrnn_frame *, const csbrnn_instruction *);
+    /* This part's own copy of an operand in int8. */
+    void (*quantize)(const csbrnn_frame *, const csbrnn_instruction *, uint32_t part);
 } csbrnn_kernels;
 
 extern const csbrnn_kernels csbrnn_kernels_baseline;
 #if defined(__x86_64__) && !defined(CSBRNN_NO_SIMD)
 #define CSBRNN_X86 1
 extern const csbrnn_kernels csbrnn_kernels_avx2;
+extern const csbrnn_kernels csbrnn_kernels_avx2_vnni;
 extern const csbrnn_kernels csbrnn_kernels_avx512;
+extern const csbrnn_kernels csbrnn_kernels_avx512_vnni;
 #endif
 #if defined(__ARM_NEON) && defined(__aarch64__) && !defined(CSBRNN_NO_SIMD)
 #define CSBRNN_NEON 1
 extern const csbrnn_kernels csbrnn_kernels_neon;
+extern const csbrnn_kernels csbrnn_kernels_neon_dot;
 #endif
 
 static inline const float *csbrnn_at(const csbrnn_frame *frame, uint32_t address) {

@@ -14,6 +14,7 @@
 #pragma GCC target("avx2,fma,popcnt,bmi,bmi2")
 #endif
 #include "simd_avx2.h"
+#include "simd_int8_avx2.h"
 #define ISA avx2
 #include "kernels_template.h"
 #ifdef __clang__

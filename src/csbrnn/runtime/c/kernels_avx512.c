@@ -14,6 +14,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,bmi,bmi2")
 #endif
 #include "simd_avx512.h"
+#include "simd_int8_avx512.h"
 #define ISA avx512
 #include "kernels_template.h"
 #ifdef __clang__

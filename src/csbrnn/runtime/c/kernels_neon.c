@@ -6,6 +6,7 @@
 #ifdef CSBRNN_NEON
 #include <arm_neon.h>
 #include "simd_neon.h"
+#include "simd_int8_neon.h"
 #define ISA neon
 #include "kernels_template.h"
 #endif

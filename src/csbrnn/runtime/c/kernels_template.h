@@ -2,6 +2,7 @@
  * its SIMD header and then this file, which defines `csbrnn_kernels_<isa>`. No compiler flag is
  * involved, so `cc -O3 *.c` builds everything for every machine of an architecture. */
 #include "kernels_math.h"
+#include "kernels_integer.h"
 #include "kernels_product.h"
 
 #define STR(name) #name
@@ -161,4 +162,4 @@ static void softmax(const csbrnn_frame *frame, const csbrnn_instruction *in) {
     }
 }
 
-const csbrnn_kernels TABLE(ISA) = {STRING(ISA), product, lstm, gru, elementwise, softmax};
+const csbrnn_kernels TABLE(ISA) = {STRING(ISA), product, lstm, gru, elementwise, softmax, quantize};

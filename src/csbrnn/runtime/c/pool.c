@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #endif
 
-#include "engine.h"
+#include "many.h"
 
 /* How a thread waits: first it spins, for some microseconds, within which the parts of a step meet
  * without a system call; then it offers its core to others, since the thread it waits for may need
@@ -78,7 +78,9 @@ struct csbrnn_pool {
     unsigned threads;
     int stop;
     pid_t process; /* threads do not survive a fork: the child runs alone */
-    csbrnn_task task;
+    void (*run)(const void *task, const csbrnn_worker *worker);
+    const void *task;
+    uint32_t parts;
     struct member {
         csbrnn_pool *pool;
         pthread_t thread;
@@ -99,10 +101,9 @@ static void barrier(void *context) {
 }
 
 static void work(csbrnn_pool *pool, unsigned number) {
-    const uint32_t parts = csbrnn_header_of(pool->task.model->image)->parts;
-    const csbrnn_worker worker = {parts * number / pool->threads,
-                                  parts * (number + 1) / pool->threads, barrier, pool};
-    csbrnn_task_run(&pool->task, &worker);
+    const csbrnn_worker worker = {pool->parts * number / pool->threads,
+                                  pool->parts * (number + 1) / pool->threads, barrier, pool};
+    pool->run(pool->task, &worker);
     barrier(pool); /* the caller may not return, nor change the task, before all are done */
 }
 
@@ -160,6 +161,16 @@ void csbrnn_pool_destroy(csbrnn_pool *pool) {
     free(pool);
 }
 
+/* Shares a task among all threads; it is the caller's until this returns. */
+static void call(csbrnn_pool *pool, const csbrnn_model *model,
+                 void (*run)(const void *, const csbrnn_worker *), const void *task) {
+    pool->run = run;
+    pool->task = task;
+    pool->parts = csbrnn_header_of(model->image)->parts;
+    event_set(&pool->call, atomic_load(&pool->call.value) + 1);
+    work(pool, 0);
+}
+
 csbrnn_error csbrnn_pool_run(csbrnn_pool *pool, const csbrnn_model *model, void *memory,
                              const void *xs, float *ys, size_t steps, void *workspace) {
     if (pool->threads == 1 || pool->process != getpid())
@@ -168,9 +179,7 @@ csbrnn_error csbrnn_pool_run(csbrnn_pool *pool, const csbrnn_model *model, void 
     const csbrnn_task task = {model, memory, xs, ys, workspace, steps};
     csbrnn_error error = csbrnn_task_check(&task);
     if (error) return error;
-    pool->task = task;
-    event_set(&pool->call, atomic_load(&pool->call.value) + 1);
-    work(pool, 0);
+    call(pool, model, csbrnn_task_run, &task);
     return CSBRNN_OK;
 }
 
@@ -178,4 +187,15 @@ csbrnn_error csbrnn_pool_step(csbrnn_pool *pool, const csbrnn_model *model, void
                               const void *x, float *y) {
     if (!csbrnn_header_of(model->image)->causal) return CSBRNN_NOT_CAUSAL;
     return csbrnn_pool_run(pool, model, memory, x, y, 1, NULL);
+}
+
+csbrnn_error csbrnn_pool_run_many(csbrnn_pool *pool, const csbrnn_model *model,
+                                  void *const *memories, const void *const *xs, float *const *ys,
+                                  size_t steps, size_t count, void *workspace) {
+    if (pool->threads == 1 || pool->process != getpid())
+        return csbrnn_run_many(model, memories, xs, ys, steps, count, workspace);
+    const csbrnn_many_task task = {model, memories, xs, ys, steps, count, workspace};
+    const csbrnn_error error = csbrnn_many_check(&task);
+    if (!error) call(pool, model, csbrnn_many_run, &task);
+    return error;
 }

@@ -8,6 +8,10 @@ typedef __mmask16 vmask;
 
 static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline vf v_load_bf16(const uint16_t *p) {
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
 static inline vmask v_first(size_t n) { return (vmask)((1u << n) - 1u); }
 static inline vf v_load_part(const float *p, size_t n) {
     return _mm512_maskz_loadu_ps(v_first(n), p);

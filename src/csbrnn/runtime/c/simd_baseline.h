@@ -17,6 +17,13 @@ typedef float vf;
 
 static inline vf v_load(const float *p) { vf a; memcpy(&a, p, sizeof a); return a; }
 static inline void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
+static inline vf v_load_bf16(const uint16_t *p) {
+    uint32_t bits[VL];
+    for (unsigned k = 0; k < VL; k++) bits[k] = (uint32_t)p[k] << 16;
+    vf a;
+    memcpy(&a, bits, sizeof a);
+    return a;
+}
 static inline vf v_add(vf a, vf b) { return a + b; }
 static inline vf v_sub(vf a, vf b) { return a - b; }
 static inline vf v_mul(vf a, vf b) { return a * b; }

@@ -1,8 +1,9 @@
 """Which of the runtime's C files an export holds.
 
-The rule, so that new files find their way by themselves: every .c file that includes neither
-``csbrnn_pool.h`` (threads) nor ``binding.h`` (Python), directly or not, and all headers that these
-include. Files that ``#define ISA`` hold the kernels of that instruction set.
+The rule, so that new files find their way by themselves: every .c file that includes none
+of ``csbrnn_many.h`` (several streams), ``csbrnn_pool.h`` (threads) and ``binding.h`` (Python),
+directly or not, and all headers that these include. Files that ``#define ISA`` hold the kernels of
+that instruction set.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 __all__ = ["exportable_isas", "exported_sources", "kernel_files", "source"]
 
 _FOLDER: Final = Path(__file__).parent.parent / "c"
-_NOT_FOR_DEVICES: Final = frozenset({"csbrnn_pool.h", "binding.h"})
+_NOT_FOR_DEVICES: Final = frozenset({"csbrnn_many.h", "csbrnn_pool.h", "binding.h"})
 
 
 def exportable_isas() -> tuple[str, ...]:

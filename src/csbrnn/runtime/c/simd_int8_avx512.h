@@ -1,0 +1,192 @@
+/* AVX-512, with or without VNNI and VBMI. See simd_int8_baseline.h for the contract. */
+#ifndef CSBRNN_SIMD_INT8_AVX512_H
+#define CSBRNN_SIMD_INT8_AVX512_H
+
+#define I_OFFSET 128
+#define I_BUFFERS 2
+
+typedef __m512i isum;
+
+static inline isum isum_zero(void) { return _mm512_setzero_si512(); }
+static inline void isum_store(int32_t *p, isum a) { _mm512_storeu_si512(p, a); }
+
+static inline __m512i i_dot(__m512i s, __m512i x, __m512i w) {
+#ifdef CSBRNN_AVX512_VNNI
+    return _mm512_dpbusd_epi32(s, x, w);
+#else
+    /* Even and odd bytes as 16-bit numbers: products and their pairs' sums are exact. */
+    __m512i x_even = _mm512_and_si512(x, _mm512_set1_epi16(0xff)), x_odd = _mm512_srli_epi16(x, 8);
+    __m512i w_even = _mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), w_odd = _mm512_srai_epi16(w, 8);
+    s = _mm512_add_epi32(s, _mm512_madd_epi16(w_even, x_even));
+    return _mm512_add_epi32(s, _mm512_madd_epi16(w_odd, x_odd));
+#endif
+}
+
+static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8_t *x) {
+    __m512i operand;
+    if (group == 16) {
+        int32_t four;
+        memcpy(&four, x, sizeof four);
+        operand = _mm512_set1_epi32(four);
+    } else if (group == 8) {
+        int64_t eight;
+        memcpy(&eight, x, sizeof eight);
+        operand = _mm512_set1_epi64(eight);
+    } else {
+        operand = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)x));
+    }
+    return i_dot(s, operand, _mm512_loadu_si512(w));
+}
+
+static inline int32_t i_largest(const float *x, size_t n) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512i most = _mm512_setzero_si512();
+    size_t k = 0;
+    for (; k + 16 <= n; k += 16)
+        most = _mm512_max_epi32(most, _mm512_and_si512(magnitude, _mm512_loadu_si512(x + k)));
+    if (k < n) {
+        __m512i last = _mm512_maskz_loadu_epi32(v_first(n - k), x + k);
+        most = _mm512_max_epi32(most, _mm512_and_si512(magnitude, last));
+    }
+    return _mm512_reduce_max_epi32(most);
+}
+
+static inline void i_quantize(uint8_t *q, const float *x, size_t n, float inverse) {
+    const __m512 factor = _mm512_set1_ps(inverse), limit = _mm512_set1_ps(127.0f);
+    const __m512i offset = _mm512_set1_epi32(I_OFFSET);
+    for (size_t k = 0; k < n; k += 16) {
+        const vmask lanes = n - k < 16 ? v_first(n - k) : (vmask)0xffff;
+        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + k), factor);
+        v = _mm512_min_ps(_mm512_max_ps(v, v_neg(limit)), limit);
+        /* To nearest even, whatever the mode. */
+        __m512i i = _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm512_mask_cvtepi32_storeu_epi8(q + k, lanes, _mm512_add_epi32(i, offset));
+    }
+}
+
+static inline vf i_take(int32_t *sums, const int32_t *offsets) {
+    __m512i sum = _mm512_sub_epi32(_mm512_loadu_si512(sums), _mm512_loadu_si512(offsets));
+    _mm512_storeu_si512(sums, _mm512_setzero_si512());
+    return _mm512_cvtepi32_ps(sum);
+}
+
+static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x0, uint8_t *x1,
+                            uint8_t *x2, uint8_t *x3) {
+#ifdef CSBRNN_AVX512_VNNI
+    /* One permutation of 128 bytes serves all four strips. */
+    __m512i found = _mm512_permutex2var_epi8(_mm512_loadu_si512(x), _mm512_loadu_si512(numbers),
+                                             _mm512_loadu_si512(x + 64));
+    _mm_storeu_si128((__m128i *)(void *)x0, _mm512_castsi512_si128(found));
+    _mm_storeu_si128((__m128i *)(void *)x1, _mm512_extracti32x4_epi32(found, 1));
+    _mm_storeu_si128((__m128i *)(void *)x2, _mm512_extracti32x4_epi32(found, 2));
+    _mm_storeu_si128((__m128i *)(void *)x3, _mm512_extracti32x4_epi32(found, 3));
+#else
+    for (unsigned k = 0; k < 16; k++) {
+        x0[k] = x[numbers[k]];
+        x1[k] = x[numbers[k + 16]];
+        x2[k] = x[numbers[k + 32]];
+        x3[k] = x[numbers[k + 48]];
+    }
+#endif
+}
+
+static inline size_t i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
+#ifdef CSBRNN_AVX512_VNNI
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi8(columns, _mm512_loadu_si512(x)));
+    return (size_t)__builtin_popcountll(columns);
+#else
+    size_t n = 0;
+    for (; columns; columns &= columns - 1) to[n++] = x[__builtin_ctzll(columns)];
+    return n;
+#endif
+}
+
+/* Sums of two strips of 8 rows: neighbouring lanes belong to one row. */
+static inline __m512i i_fold8(__m512i a, __m512i b) {
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b),
+                            _mm512_permutex2var_epi32(a, odd, b));
+}
+
+/* Sums of four strips of 4 rows: four neighbouring lanes belong to one row. */
+static inline __m512i i_fold4(__m512i a, __m512i b, __m512i c, __m512i d) {
+    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    __m512i by_row = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(order, by_row);
+}
+
+static inline void i_add16(int32_t *sums, __m512i rows) {
+    _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), rows));
+}
+
+static inline void i_add8(int32_t *sums, __m256i rows) {
+    __m256i *to = (__m256i *)(void *)sums;
+    _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), rows));
+}
+
+static inline void i_add4(int32_t *sums, __m128i rows) {
+    __m128i *to = (__m128i *)(void *)sums;
+    _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), rows));
+}
+
+/* Of a strip of 16 rows. */
+static inline void i_add(int32_t *sums, unsigned group, isum a) {
+    (void)group;
+    i_add16(sums, a);
+}
+
+static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
+                              isum c, isum d) {
+    if (group == 16) {
+        i_add16(sums + row[0], a);
+        i_add16(sums + row[1], b);
+        i_add16(sums + row[2], c);
+        i_add16(sums + row[3], d);
+    } else if (group == 8) {
+        __m512i ab = i_fold8(a, b), cd = i_fold8(c, d);
+        i_add8(sums + row[0], _mm512_castsi512_si256(ab));
+        i_add8(sums + row[1], _mm512_extracti64x4_epi64(ab, 1));
+        i_add8(sums + row[2], _mm512_castsi512_si256(cd));
+        i_add8(sums + row[3], _mm512_extracti64x4_epi64(cd, 1));
+    } else {
+        __m512i rows = i_fold4(a, b, c, d);
+        i_add4(sums + row[0], _mm512_castsi512_si128(rows));
+        i_add4(sums + row[1], _mm512_extracti32x4_epi32(rows, 1));
+        i_add4(sums + row[2], _mm512_extracti32x4_epi32(rows, 2));
+        i_add4(sums + row[3], _mm512_extracti32x4_epi32(rows, 3));
+    }
+}
+
+/* See scatter() of kernels_product.h: an expansion of 0, 1, 2, .. names each row's lane. */
+static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
+                             isum b, isum c, isum d) {
+    static const int32_t numbers[48] = {
+        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+        32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47};
+    __m512i tail = isum_zero();
+    if (rows & 8) tail = i_fold8(c, c);
+    if (rows & 4) {
+        __m512i four = i_fold4(d, d, d, d);
+        tail = rows & 8 ? _mm512_mask_blend_epi32(0x0f00, tail, four) : four;
+    }
+    __m512i low = rows >= 16 ? a : tail, high = rows == 32 ? b : tail;
+    for (unsigned w = 0; w < windows; w++) {
+        unsigned done = (unsigned)__builtin_popcountll(mask & ((1ull << 16 * w) - 1u));
+        vmask lanes = (vmask)(mask >> 16 * w);
+        __m512i from = _mm512_maskz_expand_epi32(lanes, _mm512_loadu_si512(numbers + (done & 31u)));
+        __m512i of = rows > 16 ? _mm512_permutex2var_epi32(low, from, high)
+                               : _mm512_permutexvar_epi32(from, low);
+        __m512i old = _mm512_loadu_si512(sums + 16 * w);
+        _mm512_storeu_si512(sums + 16 * w, _mm512_mask_add_epi32(old, lanes, old, of));
+    }
+}
+
+static inline void v_opaque(vf *a) { __asm__("" : "+v"(*a)); }
+
+#endif

@@ -1,0 +1,35 @@
+/* The contract of an int8 header, and its version for machines we know nothing about.
+ *
+ * I_OFFSET is what operands carry beside their values: 0, or 128 where the machine multiplies
+ * unsigned with signed bytes. isum is 16 sums in int32. A tile is `group` rows by 64 / group
+ * columns, row by row: isum_dot adds, to lane k, weights 4 k .. 4 k + 3 times their operands. */
+#ifndef CSBRNN_SIMD_INT8_BASELINE_H
+#define CSBRNN_SIMD_INT8_BASELINE_H
+
+#define I_OFFSET 0
+
+typedef struct { int32_t lane[16]; } isum;
+
+static inline isum isum_zero(void) { return (isum){{0}}; }
+static inline void isum_store(int32_t *p, isum a) { memcpy(p, a.lane, sizeof a.lane); }
+static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8_t *x) {
+    const unsigned each = 16 / group; /* lanes a row */
+    for (unsigned k = 0; k < 16; k++) {
+        const uint8_t *of = x + k % each * 4;
+        for (unsigned j = 0; j < 4; j++) s.lane[k] += w[4 * k + j] * (int8_t)of[j];
+    }
+    return s;
+}
+
+/* Hides a value from the optimiser. */
+static inline void v_opaque(vf *a) {
+#ifdef __GNUC__
+    __asm__("" : "+m"(*a));
+#else
+    volatile float hidden = *(float *)a;
+    *(float *)a = hidden;
+#endif
+}
+
+#include "simd_int8_shared.h"
+#endif

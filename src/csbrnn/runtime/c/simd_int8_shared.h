@@ -1,0 +1,103 @@
+/* Parts of the int8 kernels for instruction sets that have nothing better: bytes one by one. */
+#ifndef CSBRNN_SIMD_INT8_SHARED_H
+#define CSBRNN_SIMD_INT8_SHARED_H
+
+#define I_BUFFERS 1 /* on the stack, which may be small */
+
+/* Largest magnitude, as bits: NaN and infinities are the largest of all. */
+static inline int32_t i_largest(const float *x, size_t n) {
+    int32_t most = 0;
+    for (size_t k = 0; k < n; k++) {
+        int32_t bits;
+        memcpy(&bits, x + k, sizeof bits);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+/* Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits. */
+static inline void i_quantize(uint8_t *q, const float *x, size_t n, float inverse) {
+    for (size_t k = 0; k < n; k++) {
+        float v = x[k] * inverse;
+        v = v < -127.0f ? -127.0f : v;
+        v = v > 127.0f ? 127.0f : v;
+        v += 12582912.0f;
+        int32_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        q[k] = (uint8_t)(bits + I_OFFSET);
+    }
+}
+
+/* sums[r] - the offset's part, as floats; leaves zeros. */
+static inline vf i_take(int32_t *sums, const int32_t *offsets) {
+    float taken[VL];
+    for (unsigned r = 0; r < VL; r++) {
+        uint32_t sum = (uint32_t)sums[r] - (I_OFFSET ? (uint32_t)offsets[r] : 0u);
+        taken[r] = (float)(int32_t)sum;
+        sums[r] = 0;
+    }
+    return v_load(taken);
+}
+
+#ifndef I_HAS_GATHER
+static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x0, uint8_t *x1,
+                            uint8_t *x2, uint8_t *x3) {
+    for (unsigned k = 0; k < 16; k++) {
+        x0[k] = x[numbers[k]];
+        x1[k] = x[numbers[k + 16]];
+        x2[k] = x[numbers[k + 32]];
+        x3[k] = x[numbers[k + 48]];
+    }
+}
+#endif
+
+static inline size_t i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
+    size_t n = 0;
+    for (; columns; columns &= columns - 1) to[n++] = x[__builtin_ctzll(columns)];
+    return n;
+}
+
+/* Sums of a strip: `group` rows of 16 / group neighbouring lanes. */
+static inline void isum_rows(isum a, unsigned group, int32_t *rows) {
+    int32_t lanes[16];
+    const unsigned each = 16 / group;
+    isum_store(lanes, a);
+    for (unsigned r = 0; r < group; r++) {
+        uint32_t sum = (uint32_t)lanes[r * each];
+        for (unsigned k = 1; k < each; k++) sum += (uint32_t)lanes[r * each + k];
+        rows[r] = (int32_t)sum;
+    }
+}
+
+static inline void i_add(int32_t *sums, unsigned group, isum a) {
+    int32_t rows[16];
+    isum_rows(a, group, rows);
+    for (unsigned r = 0; r < group; r++) sums[r] = (int32_t)((uint32_t)sums[r] + (uint32_t)rows[r]);
+}
+
+static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
+                              isum c, isum d) {
+    i_add(sums + row[0], group, a);
+    i_add(sums + row[1], group, b);
+    i_add(sums + row[2], group, c);
+    i_add(sums + row[3], group, d);
+}
+
+/* Adds a block's rows, packed in a, b (16 each), c (8) and d (4), to those that the mask names. */
+static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
+                             isum b, isum c, isum d) {
+    int32_t packed[48], *to = packed;
+    (void)windows;
+    if (rows >= 16) isum_rows(a, 16, to), to += 16;
+    if (rows == 32) isum_rows(b, 16, to), to += 16;
+    if (rows & 8) isum_rows(c, 8, to), to += 8;
+    if (rows & 4) isum_rows(d, 4, to);
+    to = packed;
+    for (; mask; mask &= mask - 1) {
+        int32_t *sum = sums + __builtin_ctzll(mask);
+        *sum = (int32_t)((uint32_t)*sum + (uint32_t)*to++);
+    }
+}
+
+#endif
