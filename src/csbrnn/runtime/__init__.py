@@ -2,9 +2,10 @@
 
 In the order in which data passes: `memory` places vectors, `barriers` orders the threads' work,
 `chunks` that of several time steps, `tiling` (with `blocks` and `sharing`) cuts weights into tiles,
-`elementwise` gives slots to values, and `image` puts everything into one run of bytes, whose records
-`layout` lists; `library` loads the C code, `buffers` allocates for it, and `engine` (with `inputs`
-and `state`) is what users call.
+`tiling_int8` (with `blocks_int8` and `operands`) does so in int8, `elementwise` gives slots to
+values, and `image` puts everything into one run of bytes, whose records `layout` lists; `library`
+loads the C code, `buffers` allocates for it, and `engine` (with `inputs` and `state`) is what users
+call.
 """
 
 from csbrnn.runtime.engine import Engine, Stream, compile

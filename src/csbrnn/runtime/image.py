@@ -276,7 +276,7 @@ class _ImageBuilder:
             return self._int8_section(term, section, share)
         start, stop = section.columns
         stored = section.values
-        if precision is BF16:  # exact but for halves of subnormal numbers
+        if precision.name == BF16.name:  # exact but for halves of subnormal numbers
             stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
         values = self._array(stored)
         return {

@@ -86,8 +86,10 @@ static inline void strips_int8(unsigned group, const csbrnn_section *s,
     const csbrnn_line *line = (const void *)(numbers + 64 * (size_t)s->columns);
     const int8_t *w = (const void *)(image + s->values);
     if (s->count == 0) return;
-    /* Padding meets zero weights, so any value will do, but some value it must be. */
-    memset(buffer, 0, sizeof buffer);
+    /* Padding meets zero weights, so any value will do, but some value it must be. The last quad is
+     * the longest. */
+    size_t longest = head[s->count - 1].tiles * (64u / group);
+    for (unsigned k = 0; k < I_BUFFERS * 4; k++) memset(buffer[k / 4][k % 4], 0, longest);
     /* With two buffers, the next quad's columns are gathered before this one's are used: what is
      * stored has left for the cache by the time it is loaded, in other widths than it was stored
      * in. */
@@ -129,21 +131,22 @@ static inline void blocks_int8(unsigned rows, const csbrnn_section *s, const uns
     const csbrnn_int8_block *head = (const void *)(image + s->heads);
     const int8_t *w = (const void *)(image + s->values);
     const unsigned full = rows / 16, rest = rows % 16;
-    uint8_t gathered[128] = {0};
+    uint8_t buffer[128] = {0};
     for (uint32_t k = 0; k < s->count; k++, head++) {
         isum a = isum_zero(), b = a, c = a, d = a;
-        const size_t n = i_compress(gathered, x + head->column, head->columns);
+        size_t n;
+        const igathered g = i_compress(buffer, x + head->column, head->columns, &n);
         if (full == 2)
             for (size_t t = 0; t < n; t += 4, w += 128) {
-                a = isum_dot(a, w, 16, gathered + t);
-                b = isum_dot(b, w + 64, 16, gathered + t);
+                a = isum_dot_at(a, w, 16, g, t);
+                b = isum_dot_at(b, w + 64, 16, g, t);
             }
         if (full == 1)
-            for (size_t t = 0; t < n; t += 4, w += 64) a = isum_dot(a, w, 16, gathered + t);
+            for (size_t t = 0; t < n; t += 4, w += 64) a = isum_dot_at(a, w, 16, g, t);
         if (rest & 8)
-            for (size_t t = 0; t < n; t += 8, w += 64) c = isum_dot(c, w, 8, gathered + t);
+            for (size_t t = 0; t < n; t += 8, w += 64) c = isum_dot_at(c, w, 8, g, t);
         if (rest & 4)
-            for (size_t t = 0; t < n; t += 16, w += 64) d = isum_dot(d, w, 4, gathered + t);
+            for (size_t t = 0; t < n; t += 16, w += 64) d = isum_dot_at(d, w, 4, g, t);
         i_scatter(sums + head->row, head->rows, s->windows, rows, a, b, c, d);
     }
 }

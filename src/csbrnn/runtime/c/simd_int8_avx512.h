@@ -90,16 +90,38 @@ static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x
 #endif
 }
 
-static inline size_t i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
 #ifdef CSBRNN_AVX512_VNNI
-    _mm512_storeu_si512(to, _mm512_maskz_compress_epi8(columns, _mm512_loadu_si512(x)));
-    return (size_t)__builtin_popcountll(columns);
-#else
-    size_t n = 0;
-    for (; columns; columns &= columns - 1) to[n++] = x[__builtin_ctzll(columns)];
-    return n;
-#endif
+/* They stay in a register: a permutation is faster than memory just written. */
+typedef __m512i igathered;
+static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
+    (void)to;
+    *n = (size_t)__builtin_popcountll(columns);
+    return _mm512_maskz_compress_epi8(columns, _mm512_loadu_si512(x));
 }
+static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
+    const __m512i quarters = _mm512_setr_epi64(0, 1, 0, 1, 0, 1, 0, 1);
+    __m512i operand;
+    if (group == 16)
+        operand = _mm512_permutexvar_epi32(_mm512_set1_epi32((int)(at / 4)), x);
+    else if (group == 8)
+        operand = _mm512_permutexvar_epi64(_mm512_set1_epi64((long long)(at / 8)), x);
+    else
+        operand = _mm512_permutexvar_epi64(
+            _mm512_add_epi64(quarters, _mm512_set1_epi64((long long)(at / 8))), x);
+    return i_dot(s, operand, _mm512_loadu_si512(w));
+}
+#else
+typedef const uint8_t *igathered;
+static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
+    size_t count = 0;
+    for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
+    *n = count;
+    return to;
+}
+static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
+    return isum_dot(s, w, group, x + at);
+}
+#endif
 
 /* Sums of two strips of 8 rows: neighbouring lanes belong to one row. */
 static inline __m512i i_fold8(__m512i a, __m512i b) {
@@ -162,29 +184,55 @@ static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group
     }
 }
 
-/* See scatter() of kernels_product.h: an expansion of 0, 1, 2, .. names each row's lane. */
+/* Adds to 16 rows those of a block, packed in low and high, that `lanes` names: `from` is their
+ * places. */
+static inline void i_scatter16(int32_t *sums, vmask lanes, __m128i from, int two, __m512i low,
+                               __m512i high) {
+    __m512i places = _mm512_cvtepu8_epi32(from);
+    __m512i rows = two ? _mm512_permutex2var_epi32(low, places, high)
+                       : _mm512_permutexvar_epi32(places, low);
+    __m512i old = _mm512_loadu_si512(sums);
+    _mm512_storeu_si512(sums, _mm512_mask_add_epi32(old, lanes, old, rows));
+}
+
+#ifndef CSBRNN_AVX512_VNNI
+/* The numbers 0, 1, 2, .. at the bits of a mask: what VBMI2 has an instruction for. */
+static inline __m128i i_places(unsigned lanes, unsigned first) {
+    __m512i number = _mm512_add_epi32(_mm512_set1_epi32((int)first),
+                                      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+                                                        13, 14, 15));
+    return _mm512_cvtepi32_epi8(_mm512_maskz_expand_epi32((vmask)lanes, number));
+}
+#endif
+
 static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
                              isum b, isum c, isum d) {
-    static const int32_t numbers[48] = {
-        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-        32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47};
     __m512i tail = isum_zero();
     if (rows & 8) tail = i_fold8(c, c);
     if (rows & 4) {
         __m512i four = i_fold4(d, d, d, d);
         tail = rows & 8 ? _mm512_mask_blend_epi32(0x0f00, tail, four) : four;
     }
-    __m512i low = rows >= 16 ? a : tail, high = rows == 32 ? b : tail;
-    for (unsigned w = 0; w < windows; w++) {
-        unsigned done = (unsigned)__builtin_popcountll(mask & ((1ull << 16 * w) - 1u));
-        vmask lanes = (vmask)(mask >> 16 * w);
-        __m512i from = _mm512_maskz_expand_epi32(lanes, _mm512_loadu_si512(numbers + (done & 31u)));
-        __m512i of = rows > 16 ? _mm512_permutex2var_epi32(low, from, high)
-                               : _mm512_permutexvar_epi32(from, low);
-        __m512i old = _mm512_loadu_si512(sums + 16 * w);
-        _mm512_storeu_si512(sums + 16 * w, _mm512_mask_add_epi32(old, lanes, old, of));
+    const __m512i low = rows >= 16 ? a : tail, high = rows == 32 ? b : tail;
+#define SCATTER(w, places) \
+    i_scatter16(sums + 16 * w, (vmask)(mask >> 16 * w), places, rows > 16, low, high)
+#ifdef CSBRNN_AVX512_VNNI
+    static const uint8_t numbers[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+                                        15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+                                        30, 31};
+    const __m512i from = _mm512_maskz_expand_epi8(mask, _mm512_loadu_si512(numbers));
+    SCATTER(0, _mm512_castsi512_si128(from));
+    if (windows > 1) SCATTER(1, _mm512_extracti32x4_epi32(from, 1));
+    if (windows > 2) SCATTER(2, _mm512_extracti32x4_epi32(from, 2));
+    if (windows > 3) SCATTER(3, _mm512_extracti32x4_epi32(from, 3));
+#else
+    for (unsigned w = 0, done = 0; w < windows; w++) {
+        const unsigned lanes = (unsigned)(mask >> 16 * w) & 0xffff;
+        SCATTER(w, i_places(lanes, done));
+        done += (unsigned)__builtin_popcount(lanes);
     }
+#endif
+#undef SCATTER
 }
 
 static inline void v_opaque(vf *a) { __asm__("" : "+v"(*a)); }

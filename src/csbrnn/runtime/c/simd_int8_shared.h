@@ -52,10 +52,18 @@ static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x
 }
 #endif
 
-static inline size_t i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
-    size_t n = 0;
-    for (; columns; columns &= columns - 1) to[n++] = x[__builtin_ctzll(columns)];
-    return n;
+/* Bytes of x that the mask names; their number. */
+typedef const uint8_t *igathered;
+static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
+    size_t count = 0;
+    for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
+    *n = count;
+    return to;
+}
+
+/* isum_dot with the gathered bytes from `at` on. */
+static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
+    return isum_dot(s, w, group, x + at);
 }
 
 /* Sums of a strip: `group` rows of 16 / group neighbouring lanes. */
