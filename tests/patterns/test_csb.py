@@ -184,3 +184,11 @@ def test_groups_are_row_groups_and_columns_of_blocks():
 def test_refused_sizes(block, row_group, message):
     with pytest.raises(ArgumentError, match=message):
         CSB(block, row_group)
+
+
+def test_what_fits_is_left_alone_however_small():
+    # In float64, 1 + (1e-30)**2 is 1: the sums that peeling compares can't see the small weight.
+    weight = torch.tensor([[1.0, 1e-30], [0.0, 1.0]])
+    once = CSB().project(weight, 0.5)
+    assert torch.equal(CSB().project(once, 0.5), once)
+    assert torch.equal(CSB().project(weight, 1.0), weight)

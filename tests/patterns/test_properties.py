@@ -6,8 +6,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+import csbrnn
 from csbrnn.errors import ArgumentError
-from csbrnn.patterns import CSB, PATTERNS, MaskPattern, parse_pattern, pattern_from_dict
+from csbrnn.formats import matrix_from_arrays
+from csbrnn.patterns import (
+    CSB,
+    NM,
+    PATTERNS,
+    BankBalanced,
+    Block,
+    BlockCirculant,
+    MaskPattern,
+    parse_pattern,
+    pattern_from_dict,
+)
 
 # Parameters that reach other code than the defaults do. A pattern not listed runs with its
 # defaults alone.
@@ -19,6 +31,10 @@ VARIANTS = {
         CSB((None, 2)),
         CSB((1, None)),
     ],
+    "bank_balanced": [BankBalanced(1), BankBalanced(3), BankBalanced(4)],
+    "n_m": [NM(1, 4), NM(3, 5), NM(4, 4), NM(2, 16)],
+    "block": [Block((2, 3)), Block((1, 1)), Block((3, None)), Block((None, 2))],
+    "block_circulant": [BlockCirculant(1), BlockCirculant(2), BlockCirculant(3), BlockCirculant(5)],
 }
 EVERY_PATTERN = [cls() for cls in PATTERNS.values()] + [p for v in VARIANTS.values() for p in v]
 
@@ -65,9 +81,22 @@ def test_a_mask_never_introduces_a_value_nor_exceeds_the_budget(pattern, weight,
 @quick
 @given(weight=matrices(st.floats(1, 10, width=32)), density=densities)
 def test_density_is_met_to_one_unit(pattern, weight, density):
-    kept = int(pattern.project(weight, density).count_nonzero())
+    kept = pattern.kept(pattern.project(weight, density))
     target = round(density * weight.numel())
     assert target - pattern.unit(weight.shape) < kept <= target
+
+
+@every_pattern
+@quick
+@given(weight=matrices(st.floats(1, 10, width=32)), more=densities)
+def test_more_density_than_the_pattern_has_is_no_loss(pattern, weight, more):
+    """Densities above `max_density` keep at least what that keeps."""
+    assert 0 < pattern.max_density <= 1
+    density = pattern.max_density + more * (1 - pattern.max_density)
+    full = pattern.project(weight, pattern.max_density)
+    assert pattern.kept(pattern.project(weight, density)) >= pattern.kept(full)
+    if isinstance(pattern, MaskPattern):
+        assert pattern.mask(weight, density)[full != 0].all()
 
 
 @every_pattern
@@ -84,7 +113,7 @@ def test_density_zero_keeps_nothing_and_one_keeps_all(pattern, weight):
 def test_one_budget_over_several_matrices(pattern, weights, density):
     together = pattern.project_together(weights, density)
     assert [w.shape for w in together] == [w.shape for w in weights]
-    kept = sum(int(w.count_nonzero()) for w in together)
+    kept = sum(pattern.kept(w) for w in together)
     assert kept <= round(density * sum(w.numel() for w in weights))
     again = pattern.project_together(together, density)
     assert all(torch.equal(a, b) for a, b in zip(together, again, strict=True))
@@ -118,6 +147,52 @@ def test_a_score_replaces_energy(pattern):
     assert torch.equal(
         pattern.project(weight, 0.4, score=score) != 0, pattern.project(score.sqrt(), 0.4) != 0
     )
+
+
+def trained(pattern):
+    """A model with ragged gates after three steps on the pattern, and its pruner."""
+    torch.manual_seed(0)
+    model = torch.nn.GRU(11, 7)
+    density = min(0.4, pattern.max_density)
+    if isinstance(pattern, MaskPattern):
+        recipe = csbrnn.Recipe(pattern, density, csbrnn.OneShot())
+    else:
+        method = csbrnn.ADMM(admm_steps=1, retrain_steps=2, interval=1)
+        recipe = csbrnn.Recipe(pattern, density, method)
+    pruner = csbrnn.prune_(model, recipe)
+    # Momentum and decay move weights also where gradients are zero.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        pruner.loss(model(torch.randn(4, 2, 11))[0].square().sum()).backward()
+        optimizer.step()
+        pruner.step()
+    return model, pruner
+
+
+@every_pattern
+def test_training_stays_on_the_pattern_and_masks_gradients(pattern):
+    model, pruner = trained(pattern)
+    for weight in (model.weight_ih_l0, model.weight_hh_l0):
+        density = min(0.4, pattern.max_density)
+        assert pattern.kept(weight) <= round(density * weight.numel())
+        assert torch.equal(pattern.project(weight, density), weight)
+        if isinstance(pattern, MaskPattern):
+            assert not weight.grad[weight == 0].any()
+            assert weight.grad.any() == weight.any()
+    pruner.finalize()
+
+
+@every_pattern
+def test_pack_stores_it_without_loss(pattern):
+    model, pruner = trained(pattern)
+    pruner.finalize()
+    packed = csbrnn.pack(model)
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        stored, weight = packed.matrices[f"gru/{name}"], getattr(model, name).detach().numpy()
+        assert stored.to_dense().tobytes() == (weight + 0.0).tobytes()
+        again = matrix_from_arrays(stored.header(), stored.arrays())
+        assert again.to_dense().tobytes() == stored.to_dense().tobytes()
 
 
 @every_pattern

@@ -35,11 +35,22 @@ class Pattern(abc.ABC):
     name: ClassVar[str]
     """The pattern's key in ``PATTERNS`` and in its dictionary and text forms."""
 
+    is_linear: ClassVar[bool] = False
+    """Whether the projection at `max_density` is linear, so that gradients can be projected too."""
+
+    @property
+    def max_density(self) -> float:
+        """The largest density at which a projection has the pattern; at 1 nothing is projected.
+
+        Below 1 only where the pattern itself fixes how many weights it keeps (2 of every 4).
+        """
+        return 1.0
+
     @abc.abstractmethod
     def unit(self, shape: Sequence[int]) -> int:
         """The granularity of the density, in weights.
 
-        A projection of a matrix of ``shape`` without zeros keeps more than
+        A projection of a matrix of ``shape`` without zeros keeps (:meth:`kept`) more than
         ``budget(shape, density) - unit(shape)`` weights, and never more than the budget.
         """
 
@@ -118,6 +129,16 @@ class Pattern(abc.ABC):
         """
         self.validate(shape)
         return ()
+
+    def kept(self, weight: Tensor) -> int:
+        """Returns how many weights of a projected matrix there are to store.
+
+        Those that are not zero, unless the pattern says that some follow from others.
+
+        Shape:
+            weight: ``(outputs, inputs)``.
+        """
+        return int(weight.count_nonzero())
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the pattern as plain data (JSON and TOML can carry it)."""

@@ -9,6 +9,10 @@ from torch import Tensor
 
 __all__ = ["Peeling", "peel"]
 
+#: Blocks that are widened at a time: 1 MiB of blocks of 64 x 64. Measured: half of peeling's time
+#: went into a copy of all.
+_CHUNK = 32
+
 
 class Peeling(NamedTuple):
     """How each block shrinks from full to empty, one line (row group or column) at a time.
@@ -55,8 +59,8 @@ def peel(energy: Tensor, heights: Tensor, widths: Tensor) -> Peeling:
     inverse_height = 1 / height.clamp(min=1)
 
     # Energy per row of a row group, and of a column: what the search compares. Inf when dropped.
-    row_rate = energy.sum(2, dtype=torch.float64).mul_(inverse_height)
-    col_rate = energy.sum(1, dtype=torch.float64)
+    row_rate = _wide_sums(energy, 2).mul_(inverse_height)
+    col_rate = _wide_sums(energy, 1)
     total = row_rate.mul(height).sum(1)
     row_rate.masked_fill_(heights == 0, torch.inf)
     col_rate.masked_fill_(widths == 0, torch.inf)
@@ -99,6 +103,13 @@ def peel(energy: Tensor, heights: Tensor, widths: Tensor) -> Peeling:
     tails = losses.flip(1).cumsum(1).flip(1)
     tails = torch.cat([tails, tails.new_zeros(blocks, 1)], 1)
     return Peeling(row_drop, col_drop, torch.stack(kept, 1), tails)
+
+
+def _wide_sums(energy: Tensor, dim: int) -> Tensor:
+    """Sums each block in float64. A few blocks at a time: sum() would widen a copy of them all."""
+    if not len(energy):
+        return energy.sum(dim, dtype=torch.float64)
+    return torch.cat([part.sum(dim, dtype=torch.float64) for part in energy.split(_CHUNK)])  # type: ignore[no-untyped-call]
 
 
 def _drop(rate: Tensor, drop_time: Tensor, line: Tensor, where: Tensor, step: int) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["share_budget", "top_k_mask"]
+__all__ = ["choose_units", "share_budget", "top_k_mask", "top_k_rows"]
+
+_SHORT = 16
+"""Up to so many columns, comparing all pairs is faster than selection. Measured: twice as fast at 4
+columns, equally at 28."""
 
 
 def top_k_mask(values: Tensor, count: int) -> Tensor:
@@ -25,6 +29,80 @@ def top_k_mask(values: Tensor, count: int) -> Tensor:
     ties = (flat == threshold).nonzero().squeeze(1)
     mask[ties[: count - int(mask.count_nonzero())]] = True
     return mask.view(values.shape)
+
+
+def top_k_rows(values: Tensor, count: int) -> Tensor:
+    """Marks the ``count`` largest values of every row; equal ones go by index. Exact.
+
+    Shape:
+        values: ``(rows, columns)``; the result is bool and of the same shape.
+    """
+    if count <= 0 or not values.numel():
+        return torch.zeros_like(values, dtype=torch.bool)
+    columns = values.shape[1]
+    if count >= columns:
+        return torch.ones_like(values, dtype=torch.bool)
+    if columns <= _SHORT:
+        return _rank_short(values) < count
+    # The smallest value that stays; torch.topk breaks ties as it likes.
+    threshold = values.kthvalue(columns - count + 1, dim=1, keepdim=True).values
+    mask = values >= threshold
+    crowded = (mask.sum(1) > count).nonzero().squeeze(1)
+    if crowded.numel():
+        some, edge = values[crowded], threshold[crowded]
+        above = some > edge
+        ties = some == edge
+        room = count - above.sum(1, keepdim=True)
+        mask[crowded] = above | (ties & (ties.cumsum(1) <= room))
+    return mask
+
+
+def _rank_short(values: Tensor) -> Tensor:
+    """Ranks the values of every short row, from 0 for the largest, by comparing each two."""
+    columns = values.t().contiguous()
+    count = len(columns)
+    # Each starts at the number of those behind it, and gets ahead of those that are not larger.
+    rank = torch.arange(count - 1, -1, -1, dtype=torch.uint8, device=values.device)
+    rank = rank[:, None].repeat(1, columns.shape[1])
+    for first in range(count - 1):
+        ahead = columns[first] >= columns[first + 1 :]
+        rank[first + 1 :] += ahead
+        rank[first] -= ahead.sum(0, dtype=torch.uint8)
+    return rank.t().contiguous()
+
+
+def choose_units(energy: Tensor, cost: Tensor, limit: int) -> Tensor:
+    """Chooses units (blocks, or columns of stripes) so that together they hold the most energy.
+
+    Exact where all cost the same; else the most energy a weight first, as long as they fit: a
+    heuristic for the last few weights of the knapsack. Equal units go by index. Units without
+    energy are never chosen, and neither are those that cost nothing (padding).
+
+    Args:
+        energy: What each unit holds.
+        cost: The weights that each unit keeps.
+        limit: Most weights that may be kept in all.
+
+    Shape:
+        energy: ``(units,)``; cost: ``(units,)``, int64; the result: ``(units,)``, bool.
+    """
+    most = int(cost.max()) if cost.numel() else 0
+    if most == 0:
+        return torch.zeros_like(cost, dtype=torch.bool)
+    energy = energy.masked_fill(cost == 0, 0)
+    if bool(((cost == most) | (cost == 0)).all()):
+        return top_k_mask(energy, limit // most) & (energy > 0)
+    worth = energy / cost.clamp(min=1)
+    order = worth.argsort(descending=True, stable=True)
+    order = order[worth[order] > 0]
+    keep = torch.zeros_like(energy, dtype=torch.bool)
+    while order.numel():
+        fits = cost[order].cumsum(0) <= limit
+        keep[order[fits]] = True
+        limit -= int(cost[order[fits]].sum())
+        order = order[~fits]
+        order = order[cost[order] <= limit]
+    return keep
 
 
 def share_budget(kept: Tensor, energy: Tensor, limit: int) -> Tensor:

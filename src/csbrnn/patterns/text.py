@@ -8,13 +8,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from csbrnn.errors import ArgumentError
+from csbrnn.patterns.bank_balanced import BankBalanced
 from csbrnn.patterns.base import Pattern
+from csbrnn.patterns.block import Block
+from csbrnn.patterns.block_circulant import BlockCirculant
 from csbrnn.patterns.csb import CSB
+from csbrnn.patterns.n_m import NM
+from csbrnn.patterns.row_balanced import RowBalanced
+from csbrnn.patterns.row_column import RowColumn
 from csbrnn.patterns.unstructured import Unstructured
 
 __all__ = ["PATTERNS", "parse_pattern", "pattern_from_dict"]
 
-PATTERNS: dict[str, type[Pattern]] = {pattern.name: pattern for pattern in (Unstructured, CSB)}
+PATTERNS: dict[str, type[Pattern]] = {
+    pattern.name: pattern
+    for pattern in (
+        Unstructured,
+        CSB,
+        RowBalanced,
+        BankBalanced,
+        NM,
+        Block,
+        RowColumn,
+        BlockCirculant,
+    )
+}
 """Every pattern by its name."""
 
 

@@ -1,0 +1,40 @@
+"""Sizes as the fields of patterns carry them: positive integers, and ``None`` for "all"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from csbrnn.errors import ArgumentError
+
+__all__ = ["check_size", "is_size", "parse_block"]
+
+
+def is_size(value: Any) -> bool:
+    """Returns whether ``value`` is a positive integer (no bool)."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def check_size(name: str, value: Any) -> None:
+    """Refuses what is no size.
+
+    Raises:
+        ArgumentError: ``value`` is not a positive integer.
+    """
+    if not is_size(value):
+        raise ArgumentError(f"{name} must be a positive integer, not {value!r}")
+
+
+def parse_block(block: Any) -> tuple[int | None, int | None]:
+    """Returns (rows, columns) of a block; ``None`` stands for the whole dimension.
+
+    Raises:
+        ArgumentError: ``block`` is no pair of sizes.
+    """
+    sizes = tuple(block) if isinstance(block, (tuple, list)) else ()
+    sizes = tuple(None if size == "all" else size for size in sizes)
+    if len(sizes) != 2 or not all(size is None or is_size(size) for size in sizes):
+        raise ArgumentError(
+            "block must be two sizes (rows, columns), each a positive integer or None (all),"
+            f" not {block!r}"
+        )
+    return sizes[0], sizes[1]
