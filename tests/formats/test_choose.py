@@ -2,7 +2,20 @@ import numpy as np
 import pytest
 
 from csbrnn.errors import ArgumentError
-from csbrnn.formats import Candidate, CSBMatrix, DenseMatrix, default_candidates, encode
+from csbrnn.formats import (
+    BSRCandidate,
+    BSRMatrix,
+    CirculantCandidate,
+    CirculantMatrix,
+    CSBCandidate,
+    CSBMatrix,
+    CSRMatrix,
+    DenseMatrix,
+    SparseBanksCandidate,
+    SparseBanksMatrix,
+    default_candidates,
+    encode,
+)
 
 
 def random(rows, cols, seed=0):
@@ -25,18 +38,34 @@ def test_nothing_tried_is_smaller(keep, group):
         weight[top : top + group, np.random.default_rng(top).random(130) >= keep] = 0
     chosen = encode(weight)
     np.testing.assert_array_equal(chosen.to_dense(), weight)
-    sizes = [CSBMatrix.from_dense(weight, *c).nbytes for c in default_candidates(weight.shape)]
+    sizes = [c.encode(weight).nbytes for c in default_candidates(weight.shape)]
     assert chosen.nbytes == min(*sizes, weight.nbytes)
 
 
 def test_a_hint_is_all_that_is_tried():
     weight = random(32, 64)
     weight[:, ::2] = 0
-    chosen = encode(weight, [Candidate((8, 64), 8)])
+    chosen = encode(weight, [CSBCandidate((8, 64), 8)])
     assert isinstance(chosen, CSBMatrix)
     assert (chosen.block, chosen.row_group) == ((8, 64), 8)
 
 
+def test_scattered_weights_go_to_csr():
+    weight = random(64, 96) * (np.random.default_rng(1).random((64, 96)) < 0.1)
+    assert isinstance(encode(weight.astype("f4")), CSRMatrix)
+
+
+def test_each_rival_is_chosen_where_it_fits():
+    weight = random(16, 32)
+    weight[:, 1::4] = weight[:, 3::4] = 0
+    assert isinstance(encode(weight, [SparseBanksCandidate(4)]), SparseBanksMatrix)
+    weight[:, 8:] = 0
+    assert isinstance(encode(weight, [BSRCandidate((4, 4))]), BSRMatrix)
+    assert isinstance(encode(weight, [CirculantCandidate(4)]), DenseMatrix)
+    circulant = np.tile(np.array([[1, 2], [2, 1]], np.float32), (8, 16))
+    assert isinstance(encode(circulant, [CirculantCandidate(2)]), CirculantMatrix)
+
+
 def test_a_bad_hint_is_refused():
     with pytest.raises(ArgumentError, match="row_group must divide"):
-        encode(random(4, 4), [Candidate((4, 4), 3)])
+        encode(random(4, 4), [CSBCandidate((4, 4), 3)])

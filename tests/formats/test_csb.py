@@ -179,7 +179,7 @@ def u8(*values):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "coo"}, "header.format must be one of dense, csb, not 'coo'"),
+        ({"format": "coo"}, "header.format must be one of dense, csb, .*, not 'coo'"),
         ({"dtype": "fp16"}, "header.dtype must be one of fp32"),
         ({"shape": [32]}, "header.shape must hold 2 integers"),
         ({"shape": [32, True]}, r"header.shape\[1\] must be an integer"),

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csbrnn.errors import ArgumentError, FormatError
-from csbrnn.formats import Candidate, CSBMatrix, DenseMatrix, encode, matrix_from_arrays
+from csbrnn.formats import CSBCandidate, CSBMatrix, DenseMatrix, encode, matrix_from_arrays
 from csbrnn.formats.csb import stored_nbytes
 from csbrnn.numerics import BF16, FP32, INT8, PRECISIONS
 
@@ -30,7 +30,10 @@ def test_any_matrix_in_any_precision(precision, case, dense):
         np.testing.assert_array_equal(one.to_quantized().scales, expected.scales)
         assert (one.kept, one.index_bits, one.shape) == (exact.kept, exact.index_bits, weight.shape)
         scale_bits = 32 * len(weight) if precision.scaled else 0
-        assert 8 * one.nbytes == precision.bits * one.kept + one.index_bits + scale_bits
+        assert (
+            8 * one.nbytes
+            == 8 * precision.storage.itemsize * one.kept + one.index_bits + scale_bits
+        )
         for array in one.arrays().values():
             assert not array.flags.writeable
     if not dense:
@@ -60,7 +63,7 @@ def test_the_smallest_format_depends_on_the_precision():
     # Bitmaps of 96 bits on one axis: worth it for 4 bytes a weight, not for 1.
     weight = np.ones((1, 96), np.float32)
     weight[:, :8] = 0
-    candidates = [Candidate((1, 96))]
+    candidates = [CSBCandidate((1, 96))]
     assert isinstance(encode(weight, candidates), CSBMatrix)
     assert isinstance(encode(weight, candidates, INT8), DenseMatrix)
     assert encode(weight, candidates, INT8).dtype == "int8"
@@ -97,5 +100,7 @@ def test_what_a_precision_cannot_hold_is_refused(values, precision, scales, mess
 
 def test_hostile_dtype():
     header = {"format": "dense", "shape": [1, 1], "dtype": "int4"}
-    with pytest.raises(FormatError, match="dtype must be one of fp32, bf16, int8, not 'int4'"):
+    with pytest.raises(
+        FormatError, match="dtype must be one of fp32, bf16, int8, fixed16, fixed12, not 'int4'"
+    ):
         matrix_from_arrays(header, {"values": np.zeros((1, 1), "i1")})

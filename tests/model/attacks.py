@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from csbrnn.formats import DenseMatrix
-from csbrnn.model import quantize, save
+from csbrnn.formats import (
+    BSRMatrix,
+    CirculantMatrix,
+    CSRMatrix,
+    DenseMatrix,
+    Matrix,
+    SparseBanksMatrix,
+)
+from csbrnn.model import map_matrices, quantize, save
 from csbrnn.model.config import config_from_model
 from csbrnn.model.tensors import serialize_tensors
 
@@ -155,9 +163,9 @@ def another_format(parts: Parts) -> None:
     parts.config["format"] = "onnx"
 
 
-@attack(r"config\.json: version must be at most 2, not 3; a newer csbrnn wrote this model")
+@attack(r"config\.json: version must be at most 3, not 4; a newer csbrnn wrote this model")
 def newer_version(parts: Parts) -> None:
-    parts.config["version"] = 3
+    parts.config["version"] = 4
 
 
 @attack(r"config\.json: activation_scales is missing")
@@ -257,6 +265,74 @@ def int8_unsigned(parts: Parts) -> None:
 def bf16_infinite(parts: Parts) -> None:
     quantized(parts, "bf16")
     parts.view("head/weight/values")[:2] = b"\x80\x7f"
+
+
+@attack(r"config\.json: 'lstm/weight_ih_l0' is in csr, as of version 3")
+def csr_in_version_2(parts: Parts) -> None:
+    another_matrix(parts, CSRMatrix.from_dense)
+    parts.config["version"] = 2
+
+
+def another_matrix(parts: Parts, make: Callable[[NDArray[Any]], Matrix]) -> None:
+    """Take the language model with its first recurrent matrix in another format."""
+    model = map_matrices(
+        language_model(),
+        lambda name, m: make(m.to_dense()) if name == "lstm/weight_ih_l0" else m,
+    )
+    parts.config, tensors = config_from_model(model)
+    data = serialize_tensors(tensors)
+    size = int.from_bytes(data[:8], "little")
+    parts.header, parts.data = json.loads(data[8 : 8 + size]), bytearray(data[8 + size :])
+
+
+@attack(r"'weight_ih_l0'\]: a weight of row \d+ lies beyond the 5 columns")
+def gaps_beyond_the_row(parts: Parts) -> None:
+    another_matrix(parts, lambda w: CSRMatrix.from_dense(w, 8))
+    parts.view("lstm/weight_ih_l0/gaps")[1] = 200
+
+
+@attack(r"'weight_ih_l0'\]: counts of 24 rows of 3 bits must take 9 bytes, not 8")
+def counts_cut_short(parts: Parts) -> None:
+    another_matrix(parts, lambda w: CSRMatrix.from_dense(w, 8))
+    entry = parts.header["lstm/weight_ih_l0/counts"]
+    begin, end = entry["data_offsets"]
+    entry |= {"shape": [end - begin - 1], "data_offsets": [begin, end - 1]}
+    parts.header["lstm/weight_ih_l0/other"] = {
+        "dtype": "U8",
+        "shape": [1],
+        "data_offsets": [end - 1, end],
+    }
+    parts.header["rest/rest"] = parts.header.pop("lstm/weight_ih_l0/other")
+
+
+@attack(r"\.count must be an integer in 0\.\.4, not 16777216")
+def banks_that_keep_more_than_they_have(parts: Parts) -> None:
+    another_matrix(parts, lambda w: SparseBanksMatrix.from_dense(w, 4))
+    parts.matrix["count"] = 2**24
+
+
+@attack(r"'weight_ih_l0'\]: values must have shape \(24, \d\), not \(24, \d\)")
+def banks_that_keep_more_than_is_stored(parts: Parts) -> None:
+    another_matrix(parts, lambda w: SparseBanksMatrix.from_dense(w * (w > 1), 4))
+    parts.matrix["count"] += 1
+
+
+@attack(r"'weight_ih_l0'\]: a matrix must have at most 4194304 blocks")
+def blocks_beyond_the_cap(parts: Parts) -> None:
+    another_matrix(parts, lambda w: BSRMatrix.from_dense(w, (4, 4)))
+    parts.matrix.update(block=[1, 1], shape=[2**15, 2**15])
+
+
+@attack(r"\.block must be an integer in 1\.\.4096, not 16777216")
+def a_circulant_block_beyond_the_cap(parts: Parts) -> None:
+    another_matrix(parts, lambda w: CirculantMatrix.from_dense(np.ones_like(w), 2))
+    parts.matrix["block"] = 2**24
+
+
+@attack(r"'weight_ih_l0'\]: values must have shape \(24576,\), not \(72,\)")
+def a_circulant_block_larger_than_stored(parts: Parts) -> None:
+    another_matrix(parts, lambda w: CirculantMatrix.from_dense(np.ones_like(w), 2))
+    parts.matrix.update(block=4096, shape=[24576, 5])
 
 
 @attack(r"config\.json: version must be an integer in 1\.\.\d+, not True")
@@ -415,7 +491,7 @@ def _activation(name: str, source: str) -> dict[str, Any]:
     r"config\.json: layers\[1\]\.parameters\['weight_ih_l0'\]\.format must be one of dense, csb"
 )
 def unknown_matrix_format(parts: Parts) -> None:
-    parts.matrix["format"] = "csr"
+    parts.matrix["format"] = "coo"
 
 
 @attack(r"parameters\['weight_ih_l0'\]: .*must take")
@@ -561,7 +637,7 @@ def three_dimensions(parts: Parts) -> None:
     parts.header["head/bias"]["shape"] = [7, 1, 1]
 
 
-@attack(r"tensor 'head/bias'\.dtype must be one of F32, BF16, I8, U8, not 'F64'")
+@attack(r"tensor 'head/bias'\.dtype must be one of F32, BF16, I16, I8, U8, not 'F64'")
 def unknown_dtype(parts: Parts) -> None:
     parts.header["head/bias"]["dtype"] = "F64"
 

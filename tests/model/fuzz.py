@@ -30,6 +30,7 @@ NASTY = [
     *(0.0, -0.5, 1.5, 1e300, True, False, None, "", "input", "a/b", "..", "\0", "x" * 300, "𝄞"),
     *([], {}, [[]], [0], [0, 0], {"": 0}),
     *("csb", "dense", "vector", "all", "flags", "bitmap", "list", "U8", "F32", "F16", "BF16", "I8"),
+    *("csr", "sparse_banks", "bsr", "block_circulant", 16, 4096, 4097),
     *("fp32", "bf16", "int8", 2.0**-126, 2.0**-7, 1e37),
 ]
 RAW = [

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.cells import CELLS, Stack
-from csbrnn.formats import CSBMatrix, DenseMatrix, Matrix
+from csbrnn.formats import (
+    BSRMatrix,
+    CirculantMatrix,
+    CSBMatrix,
+    CSRMatrix,
+    DenseMatrix,
+    Matrix,
+    SparseBanksMatrix,
+)
 from csbrnn.model import (
     Activation,
     Combine,
@@ -121,10 +129,45 @@ def bf16_model() -> PackedModel:
     return quantize(model, "int8", include=["down/weight"])
 
 
+def circulant(rng: np.random.Generator, rows: int, cols: int, block: int) -> CirculantMatrix:
+    """About half of its blocks."""
+    down, across = -(-rows // block), -(-cols // block)
+    vectors = rng.standard_normal((down, across, block)) * (rng.random((down, across, 1)) < 0.6)
+    turn = (np.arange(block)[:, None] - np.arange(block)) % block
+    whole = vectors[..., turn].transpose(0, 2, 1, 3).reshape(down * block, across * block)
+    return CirculantMatrix.from_dense(whole[:rows, :cols].astype(np.float32), block)
+
+
+def rivals_model() -> PackedModel:
+    """Every format but CSB, ragged: a GRU of CSR, then linear layers of the others."""
+    rng = np.random.default_rng(3)
+    gru = Stack(CELLS["gru"], 3, 6)
+    banked, blocked = weight(rng, 5, 6, 0.3), np.kron(weight(rng, 2, 3, 0.6), np.ones((4, 2)))
+    return PackedModel(
+        layers=(
+            recurrent(rng, "gru", "input", gru, lambda *a: CSRMatrix.from_dense(weight(*a, 0.3))),
+            Linear("banks", ("gru",), SparseBanksMatrix.from_dense(banked, 4), None),
+            Linear("bsr", ("banks",), BSRMatrix.from_dense(blocked[:7, :5].astype("f4"), (4, 2))),
+            Linear("circulant", ("bsr",), circulant(rng, 6, 7, 4), np.ones(6, np.float32)),
+            Linear("steps", ("circulant",), CSRMatrix.from_dense(weight(rng, 3, 6, 0.4), 1)),
+        ),
+        input=Features(3),
+        output="steps",
+    )
+
+
+def mixed_rivals_model() -> PackedModel:
+    """The same in int8, but for one matrix in bf16."""
+    model = quantize(rivals_model(), "bf16", include=["bsr/*"])
+    return quantize(model, "int8", keep_fp32=["bsr/*"])
+
+
 MODELS = {
     "language": language_model,
     "branching": branching_model,
     "elman": elman_model,
     "int8": int8_model,
     "bf16": bf16_model,
+    "rivals": rivals_model,
+    "mixed rivals": mixed_rivals_model,
 }

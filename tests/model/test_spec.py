@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from csbrnn.formats import ENCODINGS, FORMATS, MAX_BLOCKS, MAX_DIMENSION, MAX_WEIGHTS, CSBMatrix
+from csbrnn.formats.circulant import MAX_CIRCULANT
+from csbrnn.formats.csr import MAX_GAP_BITS
 from csbrnn.model import LAYERS, Activation, Combine, Features, Linear, PackedModel, load, save
 from csbrnn.model.config import FORMAT_VERSION, MAX_INPUTS
 from csbrnn.model.graph import MAX_LAYERS, MAX_STEP_VALUES, NAME
@@ -61,11 +63,13 @@ def test_the_example_is_what_is_written(example, tmp_path):
 
 
 def test_the_limits_are_the_code_s():
-    rows = dict(re.findall(r"^\| (.*?) \| ([0-9^]+(?: MiB each)?) \|$", SPEC, re.MULTILINE))
+    limits = SPEC.partition("\n## Limits")[2]
+    rows = dict(re.findall(r"^\| (.*?) \| ([0-9^]+(?: MiB each)?) \|$", limits, re.MULTILINE))
     assert list(rows.values()) == [
         "4 MiB each",
         "2^24",
         "2^22",
+        "4096",
         "133144",
         "2^30",
         "2^24",
@@ -75,6 +79,8 @@ def test_the_limits_are_the_code_s():
     assert MAX_CONFIG_NBYTES == MAX_HEADER_NBYTES == 4 << 20
     assert MAX_DIMENSION == MAX_STEP_VALUES == 1 << 24
     assert MAX_BLOCKS == 1 << 22
+    assert MAX_CIRCULANT == 4096
+    assert f"w from 1\nto {MAX_GAP_BITS}" in SPEC
     assert MAX_COLUMNS == 133144
     assert MIN_SCALE == 2.0**-125
     assert float.fromhex("0x1.0204p121") == MAX_SCALE
@@ -86,6 +92,6 @@ def test_the_limits_are_the_code_s():
 
 def test_nothing_is_left_out():
     assert [name for name in PRECISIONS if f'"{name}"' not in SPEC] == []
-    assert f"versions 1 and {FORMAT_VERSION}" in SPEC
+    assert f"versions 1 to {FORMAT_VERSION}" in SPEC
     names = [*LAYERS, *FORMATS, *ENCODINGS, *Activation.FUNCTIONS, *Combine.FUNCTIONS]
     assert [name for name in names if f"`{name}`" not in SPEC] == []

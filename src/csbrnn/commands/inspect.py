@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.formats import CSBMatrix, Matrix
+from csbrnn.formats import BSRMatrix, CSBMatrix, Matrix
 from csbrnn.formats.kernels import KernelStats
 from csbrnn.model import PackedModel
 
@@ -22,14 +22,14 @@ class MatrixRow:
     Attributes:
         name: "layer/parameter".
         shape: (outputs, inputs).
-        pattern: The format, with block and row group.
+        pattern: The format with its parameters.
         precision: Number format of the values.
         pruning_rate: Weights before / weights stored; None where nothing is stored.
         kept: Weights stored.
         nbytes: Bytes of values and indices.
         index_bits: Bits that are not values.
         index_bits_per_weight: The same for each weight stored; None where nothing is stored.
-        blocks: How evenly the kept weights lie over the blocks; None for a dense matrix.
+        blocks: How evenly the kept weights lie over the blocks; None for formats without.
     """
 
     name: str
@@ -46,20 +46,18 @@ class MatrixRow:
     @classmethod
     def of(cls, name: str, matrix: Matrix) -> MatrixRow:
         """Reads a matrix off its own account."""
-        csb = matrix if isinstance(matrix, CSBMatrix) else None
+        blocked = matrix if isinstance(matrix, CSBMatrix | BSRMatrix) else None
         return cls(
             name=name,
             shape=matrix.shape,
-            pattern=matrix.FORMAT
-            if csb is None
-            else f"csb {csb.block[0]}x{csb.block[1]} row_group={csb.row_group}",
+            pattern=matrix.layout,
             precision=matrix.dtype,
             pruning_rate=matrix.size / matrix.kept if matrix.kept else None,
             kept=matrix.kept,
             nbytes=matrix.nbytes,
             index_bits=matrix.index_bits,
             index_bits_per_weight=matrix.index_bits / matrix.kept if matrix.kept else None,
-            blocks=None if csb is None else csb.kernel_stats(),
+            blocks=None if blocked is None else blocked.kernel_stats(),
         )
 
 

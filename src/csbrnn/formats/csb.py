@@ -114,6 +114,11 @@ class CSBMatrix(Matrix):
         return self.blocking.row_group
 
     @property
+    def layout(self) -> str:
+        """See `Matrix.layout`."""
+        return f"csb {self.block[0]}x{self.block[1]} row_group={self.row_group}"
+
+    @property
     def kept(self) -> int:
         """Weights in all kernels."""
         return self.values.size

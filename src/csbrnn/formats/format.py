@@ -66,6 +66,11 @@ class Matrix(ABC):
         return self.precision.name
 
     @property
+    def layout(self) -> str:
+        """The format and its parameters in a few words, for tables."""
+        return self.FORMAT
+
+    @property
     def size(self) -> int:
         """Weights of the dense matrix, pruned ones included."""
         return self.shape[0] * self.shape[1]
@@ -74,6 +79,11 @@ class Matrix(ABC):
     @abstractmethod
     def kept(self) -> int:
         """Weights stored, those that happen to be zero included."""
+
+    @property
+    def multiplied(self) -> int:
+        """Weights that a product multiplies: those kept, unless one stored stands for several."""
+        return self.kept
 
     @property
     @abstractmethod

@@ -30,7 +30,9 @@ __all__ = [
     "ENCODINGS",
     "Lines",
     "check_nbytes",
+    "choose_encoding",
     "choose_encodings",
+    "decode_axis",
     "decode_counts",
     "decode_units",
     "offsets",
@@ -92,6 +94,28 @@ class Lines:
             counts = pack(self.counts, bit_width(n + 1))
             return np.concatenate([counts, pack(self.units, bit_width(n))])
         return np.zeros(0, np.uint8)
+
+
+def choose_encoding(lines: Lines) -> tuple[str, int]:
+    """Return the encoding of an axis alone that takes the fewest bytes, and those bytes.
+
+    ``all`` then means that every block keeps everything. Ties go to the earlier in `ENCODINGS`.
+    """
+    full = bool((lines.counts == lines.capacity).all())
+    nbytes, i = min((nbytes, i) for i, nbytes in _sizes(lines) if i or full)
+    return ENCODINGS[i], nbytes
+
+
+def decode_axis(data: Bytes, encoding: str, capacity: Counts) -> Lines:
+    """Decode an axis alone, as a stranger stored it: ``all`` keeps everything.
+
+    Raises:
+        FormatError: It is malformed. Nothing is allocated beyond a multiple of ``capacity``'s sum.
+    """
+    largest = _largest(capacity)
+    check_nbytes(data, encoding, len(capacity), int(capacity.sum()), largest)
+    counts = decode_counts(data, encoding, capacity)
+    return decode_units(data, encoding, capacity, capacity if counts is None else counts)
 
 
 def choose_encodings(rows: Lines, columns: Lines) -> tuple[str, str, int]:

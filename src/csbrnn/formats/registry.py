@@ -7,16 +7,24 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from csbrnn.formats.bsr import BSRMatrix
+from csbrnn.formats.circulant import CirculantMatrix
 from csbrnn.formats.csb import CSBMatrix
+from csbrnn.formats.csr import CSRMatrix
 from csbrnn.formats.dense import DenseMatrix
 from csbrnn.formats.fields import Fields
 from csbrnn.formats.format import Matrix
+from csbrnn.formats.sparse_banks import SparseBanksMatrix
 
 __all__ = ["FORMATS", "matrix_from_arrays"]
 
 FORMATS: Final[dict[str, type[Matrix]]] = {
     DenseMatrix.FORMAT: DenseMatrix,
     CSBMatrix.FORMAT: CSBMatrix,
+    CSRMatrix.FORMAT: CSRMatrix,
+    SparseBanksMatrix.FORMAT: SparseBanksMatrix,
+    BSRMatrix.FORMAT: BSRMatrix,
+    CirculantMatrix.FORMAT: CirculantMatrix,
 }
 """Format name, as files have it -> its class."""
 

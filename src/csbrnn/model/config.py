@@ -29,13 +29,16 @@ from csbrnn.model.layers import (
     Tokens,
     Vector,
 )
-from csbrnn.numerics import FP32
 
 __all__ = ["FORMAT_NAME", "FORMAT_VERSION", "Tensors", "config_from_model", "model_from_config"]
 
 FORMAT_NAME: Final = "csbrnn-packed-model"
-FORMAT_VERSION: Final = 2
-"""Newest version that is read. Models in fp32 are written as version 1, which all readers read."""
+FORMAT_VERSION: Final = 3
+"""Newest version that is read. A model is written in the oldest that can carry it."""
+
+_FORMAT_SINCE: Final = {"dense": 1, "csb": 1}
+_DTYPE_SINCE: Final = {"fp32": 1, "bf16": 2, "int8": 2}
+"""The version since which a matrix may be stored so; 3 for the others."""
 
 MAX_INPUTS: Final = 64
 """Most inputs of a layer. Ours: bounds work on hostile input."""
@@ -48,10 +51,10 @@ Parameters = dict[str, Matrix | Vector]
 def config_from_model(model: PackedModel) -> tuple[dict[str, Any], Tensors]:
     """Return the configuration and the tensors of a verified model."""
     tensors: Tensors = {}
-    fp32 = all(matrix.precision is FP32 for matrix in model.matrices.values())
+    version = max((_needed_version(matrix)[0] for matrix in model.matrices.values()), default=1)
     config = {
         "format": FORMAT_NAME,
-        "version": 1 if fp32 else 2,
+        "version": version,
         "input": (
             {"kind": "features", "size": model.input.size}
             if isinstance(model.input, Features)
@@ -62,7 +65,7 @@ def config_from_model(model: PackedModel) -> tuple[dict[str, Any], Tensors]:
         "metadata": dict(model.metadata),
         "provenance": dict(model.provenance),
     }
-    if not fp32:
+    if version >= 2:
         config["activation_scales"] = dict(model.activation_scales)
     return config, tensors
 
@@ -100,11 +103,18 @@ def model_from_config(config: object, tensors: Tensors, where: str) -> PackedMod
         names = ", ".join(shown("/".join(key)) for key in sorted(unread)[:8])
         raise FormatError(f"{where}: tensors that no layer has: {names}")
     model = PackedModel(layers, model_input, output, metadata, provenance, scales)
-    if version == 1:
-        for name, matrix in model.matrices.items():
-            if matrix.precision is not FP32:
-                raise FormatError(f"{where}: {shown(name)} is in {matrix.dtype}, as of version 2")
+    for name, matrix in model.matrices.items():
+        needed, what = _needed_version(matrix)
+        if version < needed:
+            raise FormatError(f"{where}: {shown(name)} is in {what}, as of version {needed}")
     return model
+
+
+def _needed_version(matrix: Matrix) -> tuple[int, str]:
+    """The first version of the format that can carry a matrix, and what asks for it."""
+    format_since = _FORMAT_SINCE.get(matrix.FORMAT, FORMAT_VERSION)
+    dtype_since = _DTYPE_SINCE.get(matrix.dtype, FORMAT_VERSION)
+    return max((dtype_since, matrix.dtype), (format_since, matrix.FORMAT))
 
 
 def _layer_config(layer: Layer, tensors: Tensors) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from csbrnn.errors import UnsupportedModelError
-from csbrnn.formats import MAX_DIMENSION, MAX_WEIGHTS, CSBMatrix, Matrix
+from csbrnn.formats import MAX_DIMENSION, MAX_WEIGHTS, DenseMatrix, Matrix
 from csbrnn.model.layers import Embedding, Features, Layer, Recurrent, Signal, Tokens
 from csbrnn.numerics import is_scale
 
@@ -108,7 +108,7 @@ class PackedModel:
 
     @property
     def precision(self) -> str:
-        """The precision of the `products`: "fp32", "bf16" or "int8"; "mixed" where they differ."""
+        """The precision of the `products`, by name; "mixed" where they differ."""
         names = {matrix.dtype for matrix in self.products.values()} or {"fp32"}
         return names.pop() if len(names) == 1 else "mixed"
 
@@ -135,7 +135,7 @@ class PackedModel:
         The papers' "13.5x". Embeddings and output layers left dense don't count, and neither do
         vectors. 1 if nothing is pruned; infinite if all of it is.
         """
-        pruned = [matrix for matrix in self.matrices.values() if isinstance(matrix, CSBMatrix)]
+        pruned = [m for m in self.matrices.values() if not isinstance(m, DenseMatrix)]
         kept = sum(matrix.kept for matrix in pruned)
         total = sum(matrix.size for matrix in pruned)
         return total / kept if kept else (math.inf if total else 1.0)
@@ -212,7 +212,7 @@ def _scale_problems(model: PackedModel) -> list[str]:
     found: list[str] = []
     products = model.products
     for name, scale in model.activation_scales.items():
-        if name not in products or not products[name].precision.scaled:
+        if name not in products or not products[name].precision.rounds_operand:
             found.append(f"activation_scales: {name!a} is no matrix in int8 that is multiplied")
         elif not isinstance(scale, float) or not is_scale(scale) or scale == 0:
             found.append(

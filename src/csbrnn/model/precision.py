@@ -29,7 +29,7 @@ def quantize(
 
     Args:
         model: The model, of any precision. Round only once: from fp32.
-        precision: "fp32", "bf16" or "int8".
+        precision: A name in `csbrnn.numerics.PRECISIONS`.
         include: Patterns of "layer/parameter", "*" standing for anything ("lstm/*",
             "*/weight_hh_*"): only these matrices. Left out: those of recurrent and linear layers.
         keep_fp32: Patterns of matrices that are left as they are: the first and the last layer
@@ -57,7 +57,7 @@ def quantize(
     quantized = map_matrices(
         model, lambda name, matrix: rounded[matrix] if name in chosen else matrix
     )
-    scaled = {name for name, matrix in quantized.products.items() if matrix.precision.scaled}
+    scaled = {name for name, matrix in quantized.products.items() if matrix.precision.rounds_operand}
     scales = {name: s for name, s in model.activation_scales.items() if name in scaled}
     return replace(quantized, activation_scales=scales)
 

@@ -39,6 +39,7 @@ MAX_HEADER_NBYTES: Final = 4 << 20
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "F32": np.dtype("<f4"),
     "BF16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
     "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }

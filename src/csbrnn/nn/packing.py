@@ -50,9 +50,9 @@ def pack(
     Args:
         module: The module, pruned or not; it is not changed. What DistributedDataParallel,
             DataParallel or torch.compile wrap is packed.
-        pattern: The pattern that its weights follow: they are cut into its blocks, or stored dense
-            where that is smaller. Left out, it is what `csbrnn.pruning` pruned each weight to, or
-            found by trying, for which other blocks than the pattern's may win.
+        pattern: The pattern that its weights follow: they are stored in the format made for it, or
+            dense where that is smaller. Left out, it is what `csbrnn.pruning` pruned each weight
+            to, or found by trying CSB of several blocks and CSR.
         metadata: Facts to keep beside the model, e.g. ``{"vocabulary": [...]}``.
         provenance: How the model was made.
         input_size: Features of the input (or size of the vocabulary), for models where no layer
@@ -79,7 +79,7 @@ def pack(
     module = unwrap(module)
     if layout is not None and layout not in {text for rank in _READINGS for text in rank}:
         raise ArgumentError(f"layout must be one of {_READINGS}, not {layout!r}")
-    lowering = _read(module, trace(module), input_size, layout)
+    lowering = read(module, trace(module), input_size, layout)
     pruner = pruner_of(module)
     if pruner is not None and not pruner.complete:
         warnings.warn(
@@ -111,10 +111,14 @@ def pack(
     return stored
 
 
-def _read(
+def read(
     module: nn.Module, traces: list[Trace], input_size: int | None, layout: str | None
 ) -> Lowering:
-    """The first reading of the input's axes under which everything can be carried."""
+    """Follows a forward: by the first reading of its input's axes that can all be carried.
+
+    Raises:
+        UnsupportedModelError: There is none; with all reasons.
+    """
     what = f"can't pack {type(module).__name__}"
     finite: dict[TensorKey, bool] = {}
     refused: list[Lowering] = []

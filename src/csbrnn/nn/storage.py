@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from torch import Tensor, nn
 
 from csbrnn import model as packed
-from csbrnn.formats import Candidate, DenseMatrix, Matrix, encode
+from csbrnn.formats import Candidate, DenseMatrix, Matrix, default_candidates, encode
+from csbrnn.nn.pattern_formats import fitting_candidates
 from csbrnn.nn.values import TensorKey, tensor_key
 from csbrnn.numerics import FP32, Precision
-from csbrnn.patterns import CSB, Pattern
+from csbrnn.patterns import Pattern
 from csbrnn.pruning import Pruner
 
 __all__ = ["Storage"]
@@ -100,27 +100,24 @@ class Storage:
 
     def _encode(self, matrix: Matrix, precision: Precision) -> Matrix:
         array = matrix.to_dense()
-        # Without zeros dense is the smallest: nothing to try.
-        candidates = self._candidates(matrix) if not array.all() else []
+        candidates = self._candidates(matrix)
+        if array.all():
+            # Without zeros only what needs none can be smaller than dense.
+            candidates = [c for c in candidates or () if not c.needs_zeros]
         return encode(array, candidates, precision)
 
     def _candidates(self, matrix: Matrix) -> list[Candidate] | None:
-        """How a matrix is cut by its pattern; None where that is to be found by trying."""
-        pattern, gates = self._pattern, 1
+        """The formats that fit a matrix's pattern; None where that is to be found by trying."""
+        pattern, gates, diagonal = self._pattern, 1, False
         if pattern is None and self._pruner is not None and self._names[matrix]:
             name = self._names[matrix][0]
             pattern, gates = self._pruner.pattern_of(name), self._pruner.gates_of(name)
-        if not isinstance(pattern, CSB):
-            return None
-        height = matrix.shape[0] // gates
-        rows, cols = (b or s for b, s in zip(pattern.block, (height, matrix.shape[1]), strict=True))
-        group = pattern.row_group
-        cuts = [Candidate((-(-rows // group) * group, cols), group)]
-        if gates > 1 and height % rows:
-            # Gates were cut apart, and their ends are no ends of blocks: only smaller blocks fit.
-            rows = math.gcd(rows, height)
-            cuts.append(Candidate((rows, cols), math.gcd(rows, group)))
-        return cuts
+            diagonal = self._pruner.recipe.keep_diagonal
+        candidates = None if pattern is None else fitting_candidates(pattern, matrix.shape, gates)
+        if candidates is not None and diagonal:
+            # A diagonal beside the pattern lies across its blocks: others may hold it better.
+            candidates += default_candidates(matrix.shape)
+        return candidates
 
 
 def _array(tensor: Tensor) -> packed.Vector:
