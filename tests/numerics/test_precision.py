@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +8,8 @@ from hypothesis import given
 from csbrnn.errors import ArgumentError
 from csbrnn.numerics import (
     BF16,
+    FIXED12,
+    FIXED16,
     FP32,
     INT8,
     PRECISIONS,
@@ -24,7 +29,7 @@ def test_rounding_twice_is_rounding_once(precision, weight):
     quantized = precision.quantize(weight)
     assert quantized.values.shape == weight.shape
     assert quantized.values.dtype == precision.storage
-    assert 8 * precision.storage.itemsize == precision.bits
+    assert 8 * precision.storage.itemsize >= precision.bits
     assert (quantized.scales is not None) == precision.scaled
     assert precision.problem(*quantized) is None
     rounded = precision.dequantize(quantized)
@@ -44,7 +49,8 @@ def test_empty_matrices(precision, shape):
 def test_zero_is_all_bits_zero(precision):
     values, scales = precision.quantize(np.zeros((2, 2), np.float32))
     assert not values.view(np.uint8).any()
-    assert scales is None or not scales.any()
+    # A power of two is no zero, whatever it multiplies.
+    assert scales is None or not scales.any() or not precision.rounds_operand
 
 
 @ALL
@@ -91,10 +97,18 @@ def test_every_finite_bf16_is_exact():
     np.testing.assert_array_equal(bf16_from_fp32(fp32_from_bf16(finite)), finite)
 
 
+@ALL
+def test_copies_are_the_one_object(precision):
+    assert pickle.loads(pickle.dumps(precision)) is precision
+    assert copy.deepcopy(precision) is copy.copy(precision) is precision
+
+
 def test_precisions_by_name():
-    assert list(PRECISIONS) == ["fp32", "bf16", "int8"]
-    assert [precision_of(name) for name in PRECISIONS] == [FP32, BF16, INT8]
+    assert list(PRECISIONS) == ["fp32", "bf16", "int8", "fixed16", "fixed12"]
+    assert [precision_of(name) for name in PRECISIONS] == [FP32, BF16, INT8, FIXED16, FIXED12]
     assert precision_of(BF16) is BF16
     assert repr(INT8) == "INT8"
-    with pytest.raises(ArgumentError, match="must be one of fp32, bf16, int8, not 'fp16'"):
+    with pytest.raises(
+        ArgumentError, match="must be one of fp32, bf16, int8, fixed16, fixed12, not 'fp16'"
+    ):
         precision_of("fp16")

@@ -239,6 +239,22 @@ def test_refuses_tokens_out_of_range(rng):
     assert stream.state == before
 
 
+def test_tokens_may_come_in_any_integer_type(rng):
+    engine = models.engine_of(models.language_model(rng))
+    expected, _ = engine([3, 36, 0])
+    for kind in (int, np.int64, np.uint8, np.asarray):
+        stream = engine.stream()
+        for token, y in zip((3, 36, 0), expected, strict=True):
+            np.testing.assert_array_equal(stream.step(kind(token)), y)
+    stream = engine.stream()
+    for wrong in (37, -1, 2**40, True, 1.0):
+        with pytest.raises(errors.ArgumentError, match=r"tokens must|must be integers"):
+            stream.step(wrong)
+    features = models.engine_of(models.model(rng)).stream()
+    with pytest.raises(errors.ArgumentError, match="must be floats"):
+        features.step(0)
+
+
 def test_bidirectional_models_can_not_step(rng):
     engine = models.engine_of(models.branching_model(rng))
     for call in (lambda: engine.step(np.zeros(6)), engine.stream):

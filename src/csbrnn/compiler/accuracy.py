@@ -24,7 +24,7 @@ class PrecisionCost:
     """How far one precision's outputs are from the reference, and how much it stores.
 
     Attributes:
-        precision: "fp32", "bf16" or "int8".
+        precision: A name in `csbrnn.numerics.PRECISIONS`.
         static: Whether activations have static scales, calibrated on the same input.
         largest_error: Largest absolute deviation of an output.
         mean_error: Mean absolute deviation.
@@ -77,7 +77,7 @@ def precision_report(
     for precision in map(precision_of, precisions):
         quantized = quantize(model, precision, keep_fp32=keep_fp32)
         report.append(_cost(precision, quantized, xs, expected))
-        if precision.scaled:
+        if precision.rounds_operand:
             report.append(_cost(precision, calibrate(quantized, xs), xs, expected))
     return report
 

@@ -47,7 +47,7 @@ def calibrate(model: PackedModel, xs: NDArray[Any]) -> PackedModel:
     run_program(program, xs, quantize_activations=False, observe=record)
     scales: dict[str, float] = {}
     for name, matrix in model.products.items():
-        if not matrix.precision.scaled:
+        if not matrix.precision.rounds_operand:
             continue
         if matrix not in largest:
             raise ArgumentError("xs must have at least one step to calibrate with")

@@ -80,7 +80,9 @@ class _Machine:
     ) -> None:
         self._program, self._dtype, self._observe = program, dtype, observe
         in_integers = {
-            n for n, m in program.matrices.items() if m.precision.scaled and quantize_activations
+            n
+            for n, m in program.matrices.items()
+            if m.precision.rounds_operand and quantize_activations
         }
         self._matrices = {
             n: m.to_dense().astype(dtype)

@@ -1,11 +1,27 @@
 """The number formats of weights, defined once for training, files, interpreters and targets.
 
-`precision` says what every format can do and lists them; `bf16` and `int8` hold the arithmetic.
+`precision` says what every format can do and lists them; `bf16`, `int8` and `fixed` hold the
+arithmetic, `activation_table` the accelerator's sigmoid and tanh.
 Every definition is exact: NumPy here, PyTorch in training and C in the runtime give the same bits.
 docs/spec/precision.md is the same in words.
 """
 
+from csbrnn.numerics.activation_table import (
+    ACTIVATION_FRAC,
+    TanhTable,
+    sigmoid_fixed,
+    tanh_fixed,
+    tanh_table,
+)
 from csbrnn.numerics.bf16 import bf16_from_fp32, fp32_from_bf16
+from csbrnn.numerics.fixed import (
+    MAX_WEIGHT_FRAC,
+    fixed_frac,
+    fixed_from_real,
+    largest_value,
+    round_shift,
+    saturate,
+)
 from csbrnn.numerics.int8 import (
     LARGEST,
     MAX_COLUMNS,
@@ -18,6 +34,8 @@ from csbrnn.numerics.int8 import (
 )
 from csbrnn.numerics.precision import (
     BF16,
+    FIXED12,
+    FIXED16,
     FP32,
     INT8,
     PRECISIONS,
@@ -28,22 +46,35 @@ from csbrnn.numerics.precision import (
 )
 
 __all__ = [
+    "ACTIVATION_FRAC",
     "BF16",
+    "FIXED12",
+    "FIXED16",
     "FP32",
     "INT8",
     "LARGEST",
     "MAX_COLUMNS",
     "MAX_SCALE",
+    "MAX_WEIGHT_FRAC",
     "MIN_SCALE",
     "PRECISIONS",
     "Precision",
     "Quantized",
+    "TanhTable",
     "bf16_from_fp32",
     "check_weight",
+    "fixed_frac",
+    "fixed_from_real",
     "fp32_from_bf16",
     "int8_product",
     "is_scale",
+    "largest_value",
     "precision_of",
     "quantize_vector",
+    "round_shift",
+    "saturate",
     "scale_of",
+    "sigmoid_fixed",
+    "tanh_fixed",
+    "tanh_table",
 ]

@@ -1,4 +1,4 @@
-"""`Precision`: a number format of weights. `FP32`, `BF16` and `INT8` are all there are."""
+"""`Precision`: a number format of weights; `PRECISIONS` are all there are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 
 from csbrnn.errors import ArgumentError
 from csbrnn.numerics.bf16 import bf16_from_fp32, fp32_from_bf16
+from csbrnn.numerics.fixed import (
+    MAX_WEIGHT_FRAC,
+    fixed_frac,
+    fixed_from_real,
+    largest_value,
+    min_weight_frac,
+)
 from csbrnn.numerics.int8 import LARGEST, MAX_COLUMNS, is_scale, quantize_vector
 
 __all__ = [
     "BF16",
+    "FIXED12",
+    "FIXED16",
     "FP32",
     "INT8",
     "PRECISIONS",
@@ -43,13 +52,15 @@ class Precision(ABC):
 
     `dequantize` is exact and `quantize` idempotent: quantizing what was dequantized gives the same
     values and scales. Whatever the precision, activations and states are fp32; int8 products
-    quantize their operand on the way (`int8_product`), bf16 products don't round it.
+    quantize their operand on the way (`int8_product`), other products don't round it. (What an
+    accelerator makes of activations too is `csbrnn.accelerator`'s.)
 
     Attributes:
         name: In files and in `PRECISIONS`.
         bits: Of one value.
         storage: dtype of the stored values; uint16 stands for bf16.
-        scaled: Whether each row has a scale, its largest magnitude / 127.
+        scaled: Whether each row has a scale.
+        rounds_operand: Whether products quantize their operand, too, so that sums are integers.
         max_columns: Most columns of a matrix whose products are still exact; None for any number.
     """
 
@@ -57,6 +68,7 @@ class Precision(ABC):
     bits: ClassVar[int]
     storage: ClassVar[np.dtype[Any]]
     scaled: ClassVar[bool] = False
+    rounds_operand: ClassVar[bool] = False
     max_columns: ClassVar[int | None] = None
 
     def quantize(self, weight: NDArray[Any]) -> Quantized:
@@ -106,6 +118,10 @@ class Precision(ABC):
     def __repr__(self) -> str:
         return self.name.upper()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles are the one object again: code compares with `is`.
+        return precision_of, (self.name,)
+
 
 @final
 class _FP32(Precision):
@@ -146,6 +162,7 @@ class _INT8(Precision):
     bits = 8
     storage = np.dtype(np.int8)
     scaled = True
+    rounds_operand = True
     max_columns = MAX_COLUMNS
 
     def _quantize(self, weight: Float32Array) -> Quantized:
@@ -163,12 +180,60 @@ class _INT8(Precision):
         ) or _first(is_scale(scales), "scales must be as scale_of() makes them; number {} is not")
 
 
+class _Fixed(Precision):
+    """Fixed point with one power of two for the whole matrix, which every row's scale repeats."""
+
+    storage = np.dtype(np.int16)
+    scaled = True
+
+    def _quantize(self, weight: Float32Array) -> Quantized:
+        frac = fixed_frac(float(np.abs(weight).max(initial=0)), self.bits)
+        values = fixed_from_real(weight, frac, self.bits).astype(np.int16)
+        return Quantized(values, np.full(len(weight), 2.0**-frac, np.float32))
+
+    def dequantize(self, quantized: Quantized) -> Float32Array:
+        values, scales = quantized
+        assert scales is not None
+        return values.astype(np.float32) * scales[:, None]
+
+    def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
+        assert scales is not None
+        largest = largest_value(self.bits)
+        problem = _first(
+            (values >= -largest) & (values <= largest),
+            f"values must lie in -{largest}..{largest}; number {{}} doesn't",
+        )
+        if problem or not scales.size:
+            return problem
+        if not (scales == scales[0]).all():
+            return "scales must be equal: the weights of a matrix share one binary point"
+        mantissa, exponent = np.frexp(np.float64(scales[0]))
+        least = min_weight_frac(self.bits)
+        if mantissa != 0.5 or not least <= 1 - int(exponent) <= MAX_WEIGHT_FRAC:
+            return f"scales must be a power of two in 2^-{MAX_WEIGHT_FRAC} .. 2^{-least}"
+        return None
+
+
+@final
+class _Fixed16(_Fixed):
+    name = "fixed16"
+    bits = 16
+
+
+@final
+class _Fixed12(_Fixed):
+    name = "fixed12"
+    bits = 12
+
+
 FP32: Final[Precision] = _FP32()
 BF16: Final[Precision] = _BF16()
 INT8: Final[Precision] = _INT8()
+FIXED16: Final[Precision] = _Fixed16()
+FIXED12: Final[Precision] = _Fixed12()
 
-PRECISIONS: Final[dict[str, Precision]] = {p.name: p for p in (FP32, BF16, INT8)}
-"""Name, as files and users have it -> precision; the most exact first."""
+PRECISIONS: Final[dict[str, Precision]] = {p.name: p for p in (FP32, BF16, INT8, FIXED16, FIXED12)}
+"""Name, as files and users have it -> precision."""
 
 
 def precision_of(precision: Precision | str) -> Precision:

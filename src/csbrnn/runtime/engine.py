@@ -99,7 +99,7 @@ class Engine:
         self._lane_nbytes = padded(self._memory_nbytes, LINE) + LINE
         self._scratch = Scratch()
         # Sums of int8 products begin at zero.
-        self._clears = any(matrix.precision.scaled for matrix in program.matrices.values())
+        self._clears = any(matrix.precision.rounds_operand for matrix in program.matrices.values())
         self._output_width = program.streams["output"].width
         self._pool: int | None = None
         # Calls take turns only where they would share worker threads.
@@ -246,6 +246,7 @@ class Stream:
     def __init__(self, engine: Engine, state: State | None = None) -> None:
         self.engine = engine
         stream = engine.program.streams["input"]
+        self._bound = stream.bound if stream.dtype == "int32" else 0
         self._memory = aligned(engine._memory_nbytes)
         self.x: NDArray[Any] = aligned(4 * stream.width).view(stream.dtype)
         self.y: NDArray[np.float32] = aligned(4 * engine._output_width).view(np.float32)
@@ -271,7 +272,9 @@ class Stream:
         Raises:
             ArgumentError: ``x`` doesn't fit. The state has not changed.
         """
-        if x is not None:
+        if type(x) is int and 0 <= x < self._bound:
+            self.x[0] = x  # what generating text does: a general check would take longer than C
+        elif x is not None:
             if type(x) is not np.ndarray or x.shape != self.x.shape or x.dtype != self.x.dtype:
                 x = checked_input(x, self.engine.program.streams["input"], sequence=False)
                 if x.ndim != 1:
@@ -317,7 +320,7 @@ def _weights(program: Program) -> int:
     for code in (code for part in program.passes for code in part.instructions):
         if isinstance(code, MatVec):
             matrix = program.matrices[code.matrix]
-            total += matrix.kept * (code.row_stop - code.row_start) // matrix.shape[0]
+            total += matrix.multiplied * (code.row_stop - code.row_start) // matrix.shape[0]
     return total
 
 

@@ -164,10 +164,10 @@ class _ImageBuilder:
         rows = {
             (c.matrix, c.row_start, c.row_stop)
             for c in terms
-            if isinstance(c, MatVec) and not self._matrices[c.matrix].precision.scaled
+            if isinstance(c, MatVec) and not self._matrices[c.matrix].precision.rounds_operand
         }
         return sum(
-            int(self._matrices[name].kept) * (stop - start) // self._matrices[name].shape[0]
+            int(self._matrices[name].multiplied) * (stop - start) // self._matrices[name].shape[0]
             for name, start, stop in rows
         )
 
@@ -258,7 +258,7 @@ class _ImageBuilder:
     ) -> list[list[Section]] | list[list[Int8Section]]:
         matrix, weights = self._matrices[term.matrix], self._weights(term.matrix)
         rows = (term.row_start, term.row_stop)
-        if matrix.precision.scaled:
+        if matrix.precision.rounds_operand:
             return tile_int8_matrix(matrix, weights, rows, bounds)
         return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
 
@@ -266,8 +266,9 @@ class _ImageBuilder:
         # Kept for the next term that uses rows of the same matrix, then dropped.
         if name not in self._dense:
             matrix = self._matrices[name]
-            scaled = matrix.precision.scaled
-            self._dense = {name: matrix.to_quantized().values if scaled else matrix.to_dense()}
+            integers = matrix.precision.rounds_operand
+            dense = matrix.to_quantized().values if integers else matrix.to_dense()
+            self._dense = {name: dense}
         return self._dense[name]
 
     def _section(self, term: MatVec, section: Section | Int8Section, share: int) -> dict[str, int]:
@@ -280,7 +281,8 @@ class _ImageBuilder:
             stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
         values = self._array(stored)
         return {
-            "dtype": layout.DTYPES[precision.name],
+            # Fixed point runs on the fp32 kernels: its weights are fp32 numbers, exactly.
+            "dtype": layout.DTYPES.get(precision.name, layout.DTYPES[FP32.name]),
             "kind": layout.SECTION_KINDS[section.kind],
             "group": section.group,
             "windows": section.windows,

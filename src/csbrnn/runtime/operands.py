@@ -62,7 +62,7 @@ class Operands:
 
     def needs(self, code: MatVec) -> bool:
         """Whether a product's operand is in int8."""
-        return self._program.matrices[code.matrix].precision.scaled
+        return self._program.matrices[code.matrix].precision.rounds_operand
 
     def address(self, code: MatVec, part: int) -> int:
         """Where a part has the operand of a product."""
