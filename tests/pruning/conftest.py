@@ -14,3 +14,9 @@ def _one_thread_and_a_seed():
 def _quiet_farewells(monkeypatch):
     """Most tests leave a schedule in the middle, and mean it. (test_lifetime.py overrides this.)"""
     monkeypatch.setattr(pruner, "farewell", lambda progress: None)
+
+
+@pytest.fixture
+def _native_lstm(monkeypatch):
+    """PyTorch's own LSTM: oneDNN's has no bf16 on processors without AVX-512 BF16."""
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)

@@ -4,10 +4,18 @@ import torch
 from torch import distributed, multiprocessing
 
 from csbrnn.numerics import INT8
-from csbrnn.pruning import ADMM, Distillation, prune_, pruner_of
+from csbrnn.patterns import BlockCirculant, RowColumn
+from csbrnn.pruning import ADMM, Distillation, Gradual, prune_, pruner_of
 from csbrnn.pruning.rounding import rounded
 
 from .models import Tagger, batch, recipe, task_loss
+
+#: Ranks see different gradients, which decide what grows back, and what circulant weights become.
+OTHERS = {
+    "regrowth": recipe(Gradual(0, 2, 1, regrow=1.0, regrow_steps=4)),
+    "circulant": recipe(ADMM(3, 3, interval=1), pattern=BlockCirculant(4)),
+    "units": recipe(ADMM(3, 3, interval=1), pattern=RowColumn(), scope="units"),
+}
 
 
 def work(rank, directory):
@@ -18,13 +26,15 @@ def work(rank, directory):
     # Starting processes takes far longer than training in them: they serve both cases.
     for wrap_first in (True, False):
         train(rank, wrap_first, f"{directory}/{rank}-{wrap_first}.pt")
+    for name, plan in OTHERS.items():
+        train(rank, True, f"{directory}/{rank}-{name}.pt", plan)
     distributed.destroy_process_group()
 
 
-def train(rank, wrap_first, path):
+def train(rank, wrap_first, path, plan=None):
     torch.manual_seed(rank)  # DistributedDataParallel must make the weights equal
     model = Tagger()
-    plan = recipe(
+    plan = plan or recipe(
         ADMM(4, 2, interval=2, rho=1e-2),
         distill=Distillation(),
         precision="int8" if wrap_first else "fp32",
@@ -53,6 +63,11 @@ def train(rank, wrap_first, path):
 
 def test_all_ranks_end_at_the_same_weights(tmp_path):
     multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
+    for case in OTHERS:
+        first, second = (torch.load(tmp_path / f"{rank}-{case}.pt") for rank in (0, 1))
+        for name, value in first.items():
+            assert torch.equal(second[name], value), f"{case}: {name}"
+        assert (first["encoder.weight_hh_l0"] == 0).any() == (case != "circulant")
     for wrap_first in (True, False):
         first, second = (torch.load(tmp_path / f"{rank}-{wrap_first}.pt") for rank in (0, 1))
         for name, value in first.items():

@@ -489,6 +489,7 @@ def test_resuming_repeats_training_bit_for_bit(stop):
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+@pytest.mark.usefixtures("_native_lstm")
 def test_mixed_precision_clipping_and_accumulation():
     model = Tagger()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

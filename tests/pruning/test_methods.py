@@ -6,8 +6,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from csbrnn.patterns import CSB, Pattern, Unstructured
-from csbrnn.pruning import ADMM, Gradual, OneShot, prune_
+from csbrnn.errors import RecipeError
+from csbrnn.patterns import CSB, NM, BlockCirculant, Pattern, Unstructured
+from csbrnn.pruning import ADMM, Gradual, OneShot, Recipe, prune_
 from csbrnn.pruning.state import PruningState
 from csbrnn.pruning.targets import find_targets
 
@@ -137,6 +138,62 @@ def test_a_projection_that_is_no_mask():
     weight = model.encoder.weight_hh_l0
     torch.testing.assert_close(weight, weight[:, :1].expand_as(weight))
     assert weight.any()
+
+
+@pytest.mark.parametrize("scope", ["matrix", "gate", "global"])
+@pytest.mark.parametrize("density", [1 / 4, 1 / 8])
+def test_block_circulant(scope, density):
+    """Training goes on inside the subspace: gradients are averaged, and blocks that went stay."""
+    model = Tagger()
+    plan = recipe(ADMM(4, 6, interval=2, rho=0.1), density, BlockCirculant(4), scope=scope)
+    pruner = prune_(model, plan)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, weight_decay=0.01)
+    train(model, optimizer, pruner, 4)
+    weight, gone = model.encoder.weight_hh_l0, model.encoder.weight_hh_l0 == 0
+    assert int(gone.sum()) > 0 if density == 1 / 8 else not gone.any()
+    before = weight.detach().clone()
+    train(model, optimizer, pruner, 6, 4)
+    assert torch.equal(weight == 0, gone)
+    for gradient in (weight.grad, weight):
+        assert torch.equal(BlockCirculant(4).project(gradient, 1 / 4), gradient)
+    assert not torch.equal(weight, before)
+    report = pruner.report()
+    assert 0.9 * density < report.density <= density
+    pruner.finalize()
+    assert torch.equal(BlockCirculant(4).project(weight, 1 / 4), weight)
+
+
+def test_block_circulant_beside_a_mask():
+    model = Tagger()
+    plan = recipe(ADMM(2, 3, interval=1), patterns={"*_hh_*": BlockCirculant(4)})
+    train(model, sgd(model, momentum=0.9), prune_(model, plan), 5)
+    circulant, masked = model.encoder.weight_hh_l0, model.encoder.weight_ih_l0
+    assert torch.equal(BlockCirculant(4).project(circulant, 1 / 4), circulant)
+    assert masked.count_nonzero() == masked.numel() / 4
+
+
+def test_gradients_that_are_not_finite_are_left_to_the_loss_scaler():
+    model = Tagger()
+    pruner = prune_(model, recipe(ADMM(2, 0, interval=1), pattern=BlockCirculant(4)))
+    train(model, sgd(model), pruner, 2)
+    model.zero_grad()
+    (model.encoder.weight_hh_l0 * float("inf")).sum().backward()
+    assert not model.encoder.weight_hh_l0.grad.isfinite().any()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (BlockCirculant(8), r"block_circulant\(block=8\) has a density of 0.125 or less, and 0.5"),
+        (NM(1, 4), r"n_m\(n=1,m=4\) has a density of 0.25 or less, and 0.5 is more; give"),
+    ],
+)
+def test_densities_that_a_pattern_does_not_have(pattern, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe(pattern, 0.5, ADMM(90, 10))
+    plan = Recipe(CSB(), 0.5, ADMM(90, 10), patterns={"encoder.*": pattern})
+    with pytest.raises(RecipeError, match=r"weight_ih_l0: .* or less, not 0.5"):
+        prune_(Tagger(), plan)
 
 
 @pytest.mark.parametrize("scope", ["matrix", "gate", "global"])

@@ -9,7 +9,16 @@ from torch import nn
 
 from csbrnn.errors import ArgumentError, CsbrnnError, RecipeError, ScheduleWarning
 from csbrnn.patterns import CSB
-from csbrnn.pruning import ADMM, Distillation, Gradual, OneShot, prune_, pruner_of
+from csbrnn.pruning import (
+    ADMM,
+    Distillation,
+    Gradual,
+    GroupLasso,
+    OneShot,
+    ThresholdPruning,
+    prune_,
+    pruner_of,
+)
 
 from .models import Tagger, batch, recipe, task_loss, train
 
@@ -17,6 +26,9 @@ METHODS = {
     "one-shot": OneShot(at=1),
     "gradual": Gradual(0, 6, 2),
     "admm": ADMM(4, 4, interval=2, rho=1e-2),
+    "group lasso": GroupLasso(1e-3, 4, 2, begin=1),
+    "threshold": ThresholdPruning(1, 4, 7, 2),
+    "group lasso with a threshold": GroupLasso(1e-3, 8, 1, pruning=ThresholdPruning(1, 4, 7, 2)),
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
@@ -141,6 +153,7 @@ def test_saving_the_whole_model():
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["loss inside", "loss outside"])
+@pytest.mark.usefixtures("_native_lstm")
 def test_mixed_precision_clipping_and_accumulation(inside):
     model = Tagger()
     optimizer = adam(model)
@@ -165,6 +178,7 @@ def test_mixed_precision_clipping_and_accumulation(inside):
     assert pruner.report().density == 0.25
 
 
+@pytest.mark.usefixtures("_native_lstm")
 def test_the_teacher_runs_under_the_students_autocast():
     model = Tagger()
     pruner = prune_(model, recipe(OneShot(at=9), distill=Distillation(1.0)))

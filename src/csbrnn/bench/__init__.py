@@ -1,7 +1,8 @@
 """Latency against peers: one runner that checks each result before it times it.
 
 `cases` (in `layouts`) are what is run, `contenders` who competes (one ``contender_*`` file each;
-`onnx_step` and `torch_network` write models for peers, `matvec` takes our products apart), `checks`
+`onnx_step` and `torch_network` write models for peers, `matvec` takes our products apart, and
+`product_time` is what one costs, for `csbrnn.pruning.choose_blocks`), `checks`
 whether they are right, `timing` how calls are timed fairly, `roofline` what the machine could do at
 best, `environment` which machine it is, `result` what is found; `report` and `goals` show it.
 """

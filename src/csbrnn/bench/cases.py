@@ -184,8 +184,9 @@ def _random_matrix(
 
 def _layout_text(model: PackedModel) -> str:
     """The layouts of a model's pruned matrices."""
-    pruned = (matrix for matrix in model.matrices.values() if isinstance(matrix, CSBMatrix))
-    return ", ".join(sorted({str(layout_of(matrix)) for matrix in pruned})) or DENSE
+    pruned = (m for m in model.matrices.values() if not isinstance(m, DenseMatrix))
+    texts = {str(layout_of(m)) if isinstance(m, CSBMatrix) else m.layout for m in pruned}
+    return ", ".join(sorted(texts)) or DENSE
 
 
 def _filled(weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class Oracle:
             returns: (seq_len, output_size)
         """
         if model not in self._known or not np.array_equal(self._known[model][0], xs):
-            integers = any(matrix.precision.scaled for matrix in model.products.values())
+            integers = any(matrix.precision.rounds_operand for matrix in model.products.values())
             ys, _ = run_program(lower(model), xs) if integers else run_reference(model, xs)
             self._known[model] = (xs, ys)
         return self._known[model][1]

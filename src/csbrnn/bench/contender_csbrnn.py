@@ -27,6 +27,7 @@ from csbrnn.formats import DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel, quantize
 from csbrnn.numerics import PRECISIONS
 from csbrnn.runtime import compile as compile_model
+from csbrnn.runtime.layout import DTYPES
 
 __all__ = ["CSBRNN", "Csbrnn", "csbrnn_contenders", "supported_precisions"]
 
@@ -126,6 +127,8 @@ def supported_precisions() -> tuple[str, ...]:
     model = PackedModel((Linear("linear", ("input",), weight),), Features(1), "linear")
     found = []
     for precision in PRECISIONS:
+        if precision not in DTYPES:  # fixed point runs on the kernels of fp32
+            continue
         try:
             compile_model(quantize(model, precision))
         except UnsupportedModelError:

@@ -33,7 +33,7 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
         differing.append("the pruned weights")
     for name, entry in data["state"]["targets"].items():
         tensors = (entry["dropped"], *entry["variables"].values())
-        if any(t is not None and t.shape != shapes.get(name, t.shape) for t in tensors):
+        if any(t is not None and t.ndim and t.shape != shapes.get(name, t.shape) for t in tensors):
             differing.append(f"the shape of {name}")
     if differing:
         raise RecipeError(

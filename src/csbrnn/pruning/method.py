@@ -64,14 +64,21 @@ class Method(abc.ABC):
         """Ends at the target density, wherever the schedule stands."""
         if state.relaxation != 0:
             state.fix_support()
+        state.wants_gradients = False
         state.variables.clear()
 
-    def refusals(self, patterns: Sequence[Pattern]) -> list[str]:
-        """Returns every reason why the method can't work with these patterns."""
+    def refusals(self, patterns: Sequence[Pattern], scope: str) -> list[str]:
+        """Returns every reason why the method can't work with these patterns and this scope."""
         return []
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as plain data (JSON and TOML can carry it)."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
-        return {"name": self.name} | plain
+        # TOML has no null: what is None is left out.
+        return {"name": self.name} | {k: _plain(v) for k, v in fields.items() if v is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Method):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value

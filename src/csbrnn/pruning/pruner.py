@@ -23,6 +23,7 @@ from csbrnn.pruning.report import Report, report
 from csbrnn.pruning.state import PruningState
 from csbrnn.pruning.tampering import check_parameters, check_start
 from csbrnn.pruning.targets import find_rounded, find_targets
+from csbrnn.pruning.unit_projection import UnitProjection
 
 __all__ = ["Pruner"]
 
@@ -44,7 +45,9 @@ class Pruner:
     ) -> None:
         self.recipe = recipe
         self._model = weakref.ref(model)
-        self._state = PruningState(find_targets(model, recipe), recipe.scope)
+        targets = find_targets(model, recipe)
+        units = UnitProjection(model, targets) if recipe.scope == "units" else None
+        self._state = PruningState(targets, recipe.scope, units)
         rounded = find_rounded(model, recipe)
         self._distiller = (
             Distiller(recipe.distill, model, teacher, select) if recipe.distill else None

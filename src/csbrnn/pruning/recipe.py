@@ -8,20 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, final
 
 from csbrnn.errors import ArgumentError, RecipeError
-from csbrnn.numerics import PRECISIONS, Precision
-from csbrnn.patterns import MaskPattern, Pattern, parse_pattern, pattern_from_dict
+from csbrnn.numerics import Precision
+from csbrnn.patterns import Pattern, parse_pattern, pattern_from_dict
 from csbrnn.pruning.admm import ADMM
+from csbrnn.pruning.contradictions import contradictions
 from csbrnn.pruning.distill import Distillation
 from csbrnn.pruning.gradual import Gradual
+from csbrnn.pruning.group_lasso import GroupLasso
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_count, is_number, refuse
+from csbrnn.pruning.refusal import is_number, refuse
+from csbrnn.pruning.threshold import ThresholdPruning
 
 __all__ = ["METHODS", "Recipe"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Gradual, ADMM)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Gradual, ADMM, GroupLasso, ThresholdPruning)
+}
 """Every method by its name. One-shot pruning is "gradual" with begin == end."""
-
-SCOPES = ("matrix", "gate", "global")
 
 T = TypeVar("T")
 
@@ -41,7 +44,9 @@ class Recipe:
         method: How training gets there.
         pruning_rate: The inverse of the density ("8x" is 8), given instead of it.
         scope: What shares a budget: each "matrix"; each "gate" of it (its rows of the matrix are
-            projected apart); or "global", one budget for all weights.
+            projected apart); or "global", one budget for all weights. With "units", whole
+            hidden units go, everywhere they appear, and `csbrnn.shrink` takes them out; the pattern
+            must be row_column.
         include: Weights to prune must match one of these.
         exclude: And none of these.
         linear: Whether to prune nn.Linear too, and not only recurrent layers.
@@ -53,6 +58,10 @@ class Recipe:
             to it, in training and in evaluation mode, while the optimizer goes on with the
             parameters themselves; ``finalize`` rounds those. (The operands of int8 products are
             not rounded in training.)
+        keep_diagonal: Whether the diagonals of square gate matrices (``weight_hh``) always stay,
+            beside the pattern, as part of the same density.
+        sensitivities: What a unit of energy (a squared weight) is worth under scope "global": for
+            some weights one factor, or one for each gate; see `csbrnn.pruning.fisher_sensitivity`.
         quantize_from: Optimizer step from which forward passes round; by default the one at which
             the support is final and masked retraining begins.
         keep_fp32: Weights that are not rounded.
@@ -64,7 +73,7 @@ class Recipe:
     pattern: Pattern
     density: float
     method: Method
-    scope: Literal["matrix", "gate", "global"]
+    scope: Literal["matrix", "gate", "global", "units"]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     linear: bool
@@ -74,6 +83,8 @@ class Recipe:
     precision: str
     quantize_from: int | None
     keep_fp32: tuple[str, ...]
+    keep_diagonal: bool
+    sensitivities: Mapping[str, tuple[float, ...]] = dataclasses.field(hash=False)
 
     def __init__(
         self,
@@ -82,7 +93,7 @@ class Recipe:
         method: Method | None = None,
         *,
         pruning_rate: float | None = None,
-        scope: Literal["matrix", "gate", "global"] = "matrix",
+        scope: Literal["matrix", "gate", "global", "units"] = "matrix",
         include: tuple[str, ...] = ("*",),
         exclude: tuple[str, ...] = (),
         linear: bool = False,
@@ -92,6 +103,8 @@ class Recipe:
         precision: Precision | str = "fp32",
         quantize_from: int | None = None,
         keep_fp32: tuple[str, ...] = (),
+        keep_diagonal: bool = False,
+        sensitivities: Mapping[str, float | Sequence[float]] | None = None,
     ) -> None:
         reasons: list[str] = []
         fields: dict[str, Any] = {
@@ -111,10 +124,15 @@ class Recipe:
             "precision": precision.name if isinstance(precision, Precision) else precision,
             "quantize_from": quantize_from,
             "keep_fp32": _read_globs("keep_fp32", keep_fp32, reasons),
+            "keep_diagonal": keep_diagonal,
+            "sensitivities": {
+                glob: _read_factors(f"sensitivities[{glob!r}]", value, reasons)
+                for glob, value in _read_table("sensitivities", sensitivities, reasons).items()
+            },
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-        refuse("the recipe can't work", reasons + _reasons(fields))
+        refuse("the recipe can't work", reasons + contradictions(fields))
 
     @property
     def rounds_from(self) -> int | None:
@@ -150,6 +168,11 @@ class Recipe:
             data |= {"precision": self.precision, "keep_fp32": list(self.keep_fp32)}
         if self.quantize_from is not None:
             data["quantize_from"] = self.quantize_from
+        # Checkpoints written before there were these options go on.
+        if self.keep_diagonal:
+            data["keep_diagonal"] = True
+        if self.sensitivities:
+            data["sensitivities"] = {g: list(factors) for g, factors in self.sensitivities.items()}
         return data
 
     @classmethod
@@ -174,64 +197,6 @@ class Recipe:
         if fields.get("distill") is not None:
             fields["distill"] = _build("distill", Distillation, fields["distill"])
         return cls(**fields)
-
-
-def _reasons(fields: Mapping[str, Any]) -> list[str]:
-    """Checks the fields whose form alone is not enough, and those that depend on each other."""
-    reasons = []
-    method, scope = fields["method"], fields["scope"]
-    if not isinstance(method, Method):
-        reasons.append(f"method must be a Method such as ADMM(...) or Gradual(...), not {method!r}")
-    if scope not in SCOPES:
-        reasons.append(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    if not isinstance(fields["linear"], bool):
-        reasons.append(f"linear must be True or False, not {fields['linear']!r}")
-    for glob, density in fields["densities"].items():
-        if not is_number(density) or not 0 < density <= 1:
-            reasons.append(f"densities[{glob!r}] must lie in (0, 1], not {density!r}")
-    if not isinstance(fields["distill"], (Distillation, type(None))):
-        reasons.append(f"distill must be a Distillation or None, not {fields['distill']!r}")
-    if scope == "global":
-        reasons += [
-            f"scope='global' shares one budget, so {name} can't differ between weights;"
-            f" leave {name} out, or use scope='matrix'"
-            for name in ("densities", "patterns")
-            if fields[name]
-        ]
-    patterns = (fields["pattern"], *fields["patterns"].values())
-    known = list(dict.fromkeys(p for p in patterns if isinstance(p, Pattern)))
-    if isinstance(method, Method):
-        reasons += method.refusals(known)
-    return reasons + _precision_reasons(fields, known)
-
-
-def _precision_reasons(fields: Mapping[str, Any], patterns: Sequence[Pattern]) -> list[str]:
-    precision, begin = fields["precision"], fields["quantize_from"]
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        return [f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}"]
-    reasons = []
-    if precision == "fp32":
-        reasons += [
-            f"{name} says how weights are rounded, and precision='fp32' rounds none; leave it out,"
-            " or set another precision"
-            for name, given in (
-                ("quantize_from", begin is not None),
-                ("keep_fp32", bool(fields["keep_fp32"])),
-            )
-            if given
-        ]
-    elif begin is not None and not is_count(begin):
-        reasons.append(
-            f"quantize_from must be a whole number of steps, at least 0, or None, not {begin!r}"
-        )
-    if PRECISIONS[precision].scaled:
-        reasons += [
-            f"{precision} rounds each row by a scale of its own, which moves weights off"
-            f" {pattern}: it is no mask; take bf16 or fp32"
-            for pattern in patterns
-            if not isinstance(pattern, MaskPattern)
-        ]
-    return reasons
 
 
 def _read_method(data: Any) -> Method:
@@ -300,3 +265,11 @@ def _read_table(where: str, value: Any, reasons: list[str]) -> dict[str, Any]:
         return dict(value)
     reasons.append(f"{where} must be a dictionary from globs, not {value!r}")
     return {}
+
+
+def _read_factors(where: str, value: Any, reasons: list[str]) -> tuple[float, ...]:
+    factors = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if factors and all(is_number(f) and 0 < f < float("inf") for f in factors):
+        return tuple(float(f) for f in factors)
+    reasons.append(f"{where} must be a positive number, or one for each gate, not {value!r}")
+    return ()

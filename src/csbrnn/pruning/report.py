@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import final
 
+import torch
+
 from csbrnn.pruning.state import PruningState
 
 __all__ = ["MatrixReport", "Report", "report"]
@@ -13,7 +15,10 @@ __all__ = ["MatrixReport", "Report", "report"]
 @final
 @dataclasses.dataclass(frozen=True)
 class MatrixReport:
-    """One matrix; ``kept`` counts the weights that are not zero now."""
+    """One matrix; ``kept`` counts the weights that are not zero now.
+
+    Of a matrix on a pattern that is no mask, it is the weights that the others follow from.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -103,7 +108,10 @@ def report(
             shape=tuple(target.parameter.shape),
             pattern=str(target.pattern),
             target_density=target.density,
-            kept=int(target.parameter.count_nonzero()),
+            kept=sum(
+                target.pattern.kept(piece)
+                for piece in torch.chunk(target.parameter.detach(), state.pieces(target))
+            ),
             total=target.parameter.numel(),
         )
         for target in state.targets

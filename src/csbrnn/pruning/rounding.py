@@ -7,12 +7,24 @@ a product and a sum are rounded apart.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from csbrnn.numerics import BF16, FP32, INT8, LARGEST, MIN_SCALE, Precision
+from csbrnn.numerics import (
+    BF16,
+    FIXED12,
+    FIXED16,
+    FP32,
+    INT8,
+    LARGEST,
+    MAX_WEIGHT_FRAC,
+    MIN_SCALE,
+    Precision,
+    largest_value,
+)
 
 __all__ = ["ROUNDING_DTYPES", "rounded", "straight_through"]
 
@@ -25,7 +37,7 @@ _LARGEST_BF16: Final = float(torch.finfo(torch.bfloat16).max)
 def rounded(weight: Tensor, precision: Precision) -> Tensor:
     """Returns what is left of a weight matrix in ``precision``, as a new tensor without a graph.
 
-    Zeros stay zero. In int8, a NaN or an infinity makes its whole row NaN.
+    Zeros stay zero. A NaN or an infinity makes its whole row NaN in int8, all of it in fixed point.
 
     Shape:
         ``(outputs, inputs)``, float32 or float64 (rounded to float32 first); dtype is kept.
@@ -82,8 +94,26 @@ def _round_int8(weight: Tensor) -> Tensor:
     return torch.mul(weight, inverse, out=buffer).round_().mul_(scale).add_(0.0)
 
 
+def _round_fixed(weight: Tensor, bits: int) -> Tensor:
+    if weight.numel() == 0:
+        return weight.clone()
+    # As csbrnn.numerics.fixed_frac, without leaving the device. Powers of two are exact.
+    largest = weight.abs().amax()
+    mantissa, exponent = torch.frexp(largest.double())
+    frac = bits - 1 - exponent
+    frac = frac - (torch.round(mantissa * 2.0 ** (bits - 1)) > largest_value(bits)).int()
+    frac = torch.where(largest > 0, frac, MAX_WEIGHT_FRAC)
+    frac = frac.clamp(bits - 1 - 128, MAX_WEIGHT_FRAC)
+    scaled = torch.ldexp(weight.double(), frac).round_()
+    limited = scaled.clamp_(-largest_value(bits), largest_value(bits))
+    finite = torch.where(torch.isfinite(largest), limited, torch.nan)
+    return torch.ldexp(finite, -frac).float().add_(0.0)
+
+
 _ROUND: Final[dict[Precision, Callable[[Tensor], Tensor]]] = {
     FP32: _round_fp32,
     BF16: _round_bf16,
     INT8: _round_int8,
+    FIXED16: partial(_round_fixed, bits=16),
+    FIXED12: partial(_round_fixed, bits=12),
 }

@@ -36,6 +36,9 @@ class Target:
         gates: How many gates' matrices it stacks.
         pattern: Which weights may survive.
         density: Share of its weights to keep in the end.
+        keep_diagonal: Whether the diagonal of each gate's matrix always stays.
+        sensitivity: What a unit of energy is worth in a budget shared with other weights: one
+            factor, or one for each gate; None for 1.
     """
 
     names: tuple[str, ...]
@@ -43,6 +46,8 @@ class Target:
     gates: int
     pattern: Pattern
     density: float
+    keep_diagonal: bool = False
+    sensitivity: tuple[float, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -88,6 +93,7 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
         "exclude": recipe.exclude,
         "densities": tuple(recipe.densities),
         "patterns": tuple(recipe.patterns),
+        "sensitivities": tuple(recipe.sensitivities),
     }
     reasons = _idle_filters(filters, names)
     chosen: dict[int, tuple[nn.Parameter, int, list[str]]] = {}
@@ -119,7 +125,26 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
             pattern.validate(parameter.shape)
         except ArgumentError as error:
             reasons.append(f"{aliases[0]}: {error}")
-        targets.append(Target(tuple(aliases), parameter, gates, pattern, density))
+        if density > pattern.max_density:
+            reasons.append(
+                f"{aliases[0]}: {pattern} has a density of {pattern.max_density:g} or less, not"
+                f" {density:g}"
+            )
+        sensitivity = _first_match(recipe.sensitivities, aliases, None)
+        if sensitivity is not None and len(sensitivity) not in (1, gates):
+            reasons.append(
+                f"{aliases[0]}: sensitivities must be one factor, or one for each of its {gates}"
+                f" gates, not {len(sensitivity)}"
+            )
+        diagonal = recipe.keep_diagonal and _is_square_recurrent(parameter, gates, aliases[0])
+        targets.append(
+            Target(tuple(aliases), parameter, gates, pattern, density, diagonal, sensitivity)
+        )
+    if recipe.keep_diagonal and targets and not any(t.keep_diagonal for t in targets):
+        reasons.append(
+            "keep_diagonal keeps the diagonals of square gate matrices, and none of the pruned"
+            f" weights has them: {', '.join(target.name for target in targets)}"
+        )
     devices = {str(target.parameter.device) for target in targets}
     if recipe.scope == "global" and len(devices) > 1:
         reasons.append(
@@ -275,6 +300,12 @@ def _same_place(model: nn.Module, name: str, aliases: Sequence[str]) -> bool:
         return id(model.get_submodule(prefix)), attribute
 
     return owner(name) in {owner(alias) for alias in aliases}
+
+
+def _is_square_recurrent(parameter: nn.Parameter, gates: int, name: str) -> bool:
+    """Whether a weight stacks square matrices from a state to itself, as torch.nn names them."""
+    recurrent = name.rpartition(".")[2].startswith("weight_hh")
+    return recurrent and parameter.shape[0] == gates * parameter.shape[1]
 
 
 def _first_match(table: Mapping[str, T], names: Sequence[str], default: T) -> T:
