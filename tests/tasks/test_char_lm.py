@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from csbrnn.errors import ArgumentError
+from csbrnn.nn import pack
 from csbrnn.patterns import CSB
 from csbrnn.pruning import ADMM, Recipe, prune_
-from csbrnn.tasks.char_lm import CharLM, Training, bits_per_char, train
+from csbrnn.runtime import compile as compile_model
+from csbrnn.tasks.char_lm import CharLM, CharLMTask, Training, bits_per_char, train
+from csbrnn.tasks.task import Network
 from csbrnn.tasks.text import TextCorpus
 
 CORPUS = TextCorpus.from_text("abcdefgh" * 300)
@@ -54,7 +57,7 @@ def test_bits_per_char_does_not_depend_on_the_chunk():
 
 @pytest.mark.parametrize("killed_at", [3, 17, 31])
 def test_killed_training_resumes_to_the_same_weights(tmp_path, monkeypatch, killed_at):
-    monkeypatch.setattr("csbrnn.tasks.char_lm._CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr("csbrnn.tasks.training._CHECKPOINT_EVERY_S", 0.0)
     whole = network()
     pruner = pruned(whole)
     train(whole, CORPUS, TRAINING, checkpoint=tmp_path / "whole.pt", pruner=pruner)
@@ -78,7 +81,7 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path, monkeypatch, kill
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
     assert resumed_pruner.complete
-    assert np.count_nonzero(resumed.lstm.weight_hh_l0.detach()) <= 16 * 64 / 2
+    assert np.count_nonzero(resumed.rnn.weight_hh_l0.detach()) <= 16 * 64 / 2
 
 
 def test_checkpoints_of_other_settings_and_broken_ones_are_refused(tmp_path):
@@ -86,6 +89,9 @@ def test_checkpoints_of_other_settings_and_broken_ones_are_refused(tmp_path):
     train(network(), CORPUS, dataclasses.replace(TRAINING, steps=1), checkpoint=path)
     with pytest.raises(ArgumentError, match="made with Training"):
         train(network(), CORPUS, TRAINING, checkpoint=path)
+    other = CharLM(len(CORPUS.vocabulary), hidden_size=9)
+    with pytest.raises(ArgumentError, match="is of another network"):
+        train(other, CORPUS, dataclasses.replace(TRAINING, steps=1), checkpoint=path)
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(ArgumentError, match="not a readable checkpoint"):
         train(network(), CORPUS, TRAINING, checkpoint=path)
@@ -97,3 +103,35 @@ def test_learning_rate_warms_up_stays_and_decays():
     assert training.rate(30) == training.rate(49) == 1.0
     assert training.rate(99) == pytest.approx(0.02, abs=0.01)
     assert Training(steps=100, learning_rate=1.0, decay_from=1.0).rate(99) == 1.0
+
+
+def task(**settings):
+    return CharLMTask(max_chars=3000, **settings)
+
+
+def test_the_task_scores_what_bits_per_char_measures():
+    model = task().build(Network(hidden_size=16))
+    score = task().evaluate(model)
+    assert score.value == pytest.approx(bits_per_char(model, task().corpus), rel=1e-6)
+    assert sum(score.counts) == len(task().corpus.held_out) - 1
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_deployed_network_scores_like_the_trained_one(cell):
+    model = task().build(Network(cell, hidden_size=16, num_layers=2, dropout=0.3))
+    engine = compile_model(pack(model, metadata=task().metadata()))
+    assert task().evaluate_engine(engine).value == pytest.approx(task().evaluate(model).value)
+    assert engine(task().sample_input())[0].shape[1] == len(task().corpus.vocabulary)
+
+
+def test_networks_are_drawn_by_the_seed():
+    a, b, c = (task().build(Network(hidden_size=8), seed=s).rnn.weight_hh_l0 for s in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_the_fingerprint_follows_the_text(tmp_path):
+    (tmp_path / "a.txt").write_text("to be or not to be\n" * 100)
+    (tmp_path / "b.txt").write_text("to be or not to be\n" * 100)
+    a, b = (CharLMTask(data=str(tmp_path / name)) for name in ("a.txt", "b.txt"))
+    assert a.fingerprint() == b.fingerprint() != task().fingerprint()

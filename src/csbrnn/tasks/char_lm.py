@@ -1,38 +1,46 @@
-"""Character language model: the network, its training loop, its measure."""
+"""Character language model: the network, its training loop, its measure; the task."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csbrnn.errors import ArgumentError
 from csbrnn.pruning import Pruner
-from csbrnn.tasks.text import TextCorpus
+from csbrnn.tasks.task import Network, Score, Task, device_of
+from csbrnn.tasks.text import TextCorpus, language_reference, read_text
+from csbrnn.tasks.training import Training, fit
 
-__all__ = ["CharLM", "Training", "bits_per_char", "train"]
+if TYPE_CHECKING:
+    from csbrnn.runtime import Engine
 
-#: Seconds of training that an interruption may cost.
-_CHECKPOINT_EVERY_S = 10.0
+__all__ = ["CharLM", "CharLMTask", "Training", "bits_per_char", "stream_nats", "train"]
+
+#: Characters that the standard error takes as one unit. Ours: a few sentences, whose difficulty
+#: hardly depends on the next ones'.
+_UNIT = 500
 
 
 class CharLM(nn.Module):
-    """Embedding, LSTM, linear: logits of the next character.
+    """Embedding, recurrent layers, linear: logits of the next character (or word).
 
     Args:
         vocabulary: Number of characters.
-        hidden_size: Units of each LSTM layer.
-        num_layers: LSTM layers.
+        hidden_size: Units of each recurrent layer.
+        num_layers: Recurrent layers.
         embedding_size: Features of a character.
         dropout: Share of outputs dropped in training, between layers and before the last.
+        cell: "lstm" or "gru".
     """
 
     def __init__(
@@ -42,61 +50,23 @@ class CharLM(nn.Module):
         num_layers: int = 1,
         embedding_size: int = 64,
         dropout: float = 0.0,
+        cell: str = "lstm",
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding_size)
-        self.lstm = nn.LSTM(
-            embedding_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0
-        )
+        network = Network(cell, hidden_size, num_layers, dropout)
+        self.rnn = network.recurrent(embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size, vocabulary)
 
-    def forward(
-        self, tokens: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits for each position.
 
         Shape:
             tokens: (seq_len, batch), integers. Returns (seq_len, batch, vocabulary) and the state.
         """
-        outputs, state = self.lstm(self.embedding(tokens), state)
+        outputs, state = self.rnn(self.embedding(tokens), state)
         return self.output(self.dropout(outputs)), state
-
-
-@dataclass(frozen=True)
-class Training:
-    """How to train; Adam with gradient clipping.
-
-    Attributes:
-        steps: Optimizer steps.
-        learning_rate: Peak rate.
-        warmup: Steps of linear warm-up.
-        decay_from: Share of the steps after which a cosine lowers the rate to 2% of the peak;
-            1 keeps it constant. (Constant for the first half, then cosine, is what ADMM wants:
-            the rate must stay high while the weights move towards the pattern.)
-        batch: Sequences a step.
-        seq_len: Characters a sequence.
-        clip: Largest norm of the gradient.
-        seed: Determines the batches; training repeats exactly on one machine.
-    """
-
-    steps: int
-    learning_rate: float
-    warmup: int = 50
-    decay_from: float = 0.5
-    batch: int = 32
-    seq_len: int = 64
-    clip: float = 1.0
-    seed: int = 0
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        rate = self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1))
-        start = self.decay_from * self.steps
-        if step < start:
-            return rate
-        progress = (step - start) / max(self.steps - start, 1)
-        return rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def train(
@@ -121,93 +91,156 @@ def train(
     Raises:
         ArgumentError: The checkpoint is of other settings, or is unreadable.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
-    torch.manual_seed(training.seed)
-    start = _resume(checkpoint, model, optimizer, pruner, training)
-    model.train()
-    saved = time.monotonic()
-    for step in range(start, training.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = training.rate(step)
-        # Batches depend on the step alone, so a resumed run sees what an unbroken one would.
-        rng = np.random.default_rng((training.seed, step))
-        tokens, targets = map(torch.from_numpy, corpus.batch(rng, training.batch, training.seq_len))
-        logits, *_ = model(tokens)
-        task_loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        loss = task_loss if pruner is None else pruner.loss(task_loss)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), training.clip)
-        optimizer.step()
-        if pruner is not None:
-            pruner.step()
-        if progress is not None:
-            progress(step + 1, task_loss.item() / math.log(2))
-        if step + 1 == training.steps or time.monotonic() - saved > _CHECKPOINT_EVERY_S:
-            _save(checkpoint, step + 1, model, optimizer, pruner, training)
-            saved = time.monotonic()
+    in_bits = None
+    if progress is not None:
+        report = progress
+
+        def in_bits(done: int, loss: float) -> None:
+            report(done, loss / math.log(2))
+
+    fit(
+        model,
+        lambda network, rng: window_loss(network, corpus, rng, training),
+        training,
+        checkpoint=checkpoint,
+        pruner=pruner,
+        progress=in_bits,
+    )
+
+
+def window_loss(
+    model: nn.Module, corpus: TextCorpus, rng: np.random.Generator, training: Training
+) -> Tensor:
+    """Mean cross-entropy of random windows of a text, in nats a token. Shape: ()."""
+    device = device_of(model)
+    windows = corpus.batch(rng, training.batch, training.seq_len)
+    tokens, targets = (torch.from_numpy(window).to(device) for window in windows)
+    logits, *_ = model(tokens)
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 @torch.no_grad()
-def bits_per_char(model: nn.Module, corpus: TextCorpus, chunk: int = 4096) -> float:
-    """Mean bits a character of the held-out text, read as one stream with the state carried."""
+def stream_nats(
+    model: nn.Module, tokens: npt.NDArray[np.integer[Any]], chunk: int = 4096
+) -> npt.NDArray[np.float32]:
+    """Nats that a model needs for each token but the first, read as one stream.
+
+    Shape:
+        tokens: (count,). Returns (count - 1,).
+    """
     was_training = model.training
     model.eval()
-    tokens = torch.from_numpy(corpus.held_out.astype(np.int64))
-    state, bits = None, 0.0
+    stream = torch.from_numpy(tokens.astype(np.int64)).to(device_of(model))
+    state, nats = None, []
+    for start in range(0, len(stream) - 1, chunk):
+        piece = stream[start : start + chunk + 1]
+        logits, state = model(piece[:-1, None], state)
+        nats.append(functional.cross_entropy(logits[:, 0], piece[1:], reduction="none").cpu())
+    model.train(was_training)
+    values: npt.NDArray[np.float32] = torch.cat(nats).numpy()
+    return values
+
+
+def engine_nats(
+    engine: Engine, tokens: npt.NDArray[np.integer[Any]], chunk: int = 4096
+) -> npt.NDArray[np.float32]:
+    """`stream_nats` of a compiled model."""
+    state, nats = None, []
     for start in range(0, len(tokens) - 1, chunk):
         piece = tokens[start : start + chunk + 1]
-        logits, state = model(piece[:-1, None], state)
-        bits += functional.cross_entropy(logits[:, 0], piece[1:], reduction="sum").item()
-    model.train(was_training)
-    return bits / math.log(2) / (len(tokens) - 1)
+        logits, state = engine(piece[:-1], state)
+        targets = torch.from_numpy(piece[1:].astype(np.int64))
+        nats.append(functional.cross_entropy(torch.from_numpy(logits), targets, reduction="none"))
+    values: npt.NDArray[np.float32] = torch.cat(nats).numpy()
+    return values
 
 
-def _save(
-    path: Path,
-    step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    pruner: Pruner | None,
-    training: Training,
-) -> None:
-    state = {
-        "training": repr(training),
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "pruner": None if pruner is None else pruner.state_dict(),
-        "random": torch.get_rng_state(),
-    }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)  # a kill leaves the old checkpoint or the new one, never half
+def text_score(
+    nats: npt.NDArray[np.float32], per_token: float = 1.0, *, exponential: bool = False
+) -> Score:
+    """A score over stretches of text.
+
+    Args:
+        nats: Of each token.
+        per_token: What they are divided by: ln 2 gives bits.
+        exponential: See `Score`.
+    """
+    cuts = range(_UNIT, len(nats), _UNIT)
+    units = np.split(nats.astype(np.float64) / per_token, cuts)
+    totals = tuple(float(unit.sum()) for unit in units)
+    return Score(totals, tuple(float(len(unit)) for unit in units), exponential)
 
 
-def _resume(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    pruner: Pruner | None,
-    training: Training,
-) -> int:
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, weights_only=True)
-        same = state["training"] == repr(training)
-    except Exception as error:
-        raise ArgumentError(
-            f"{path}: not a readable checkpoint ({error}); delete it to start again"
-        ) from error
-    if not same:
-        raise ArgumentError(
-            f"{path}: made with {state['training']}, not with {training}; "
-            "train in another directory, or delete it to start again"
+def bits_per_char(model: nn.Module, corpus: TextCorpus, chunk: int = 4096) -> float:
+    """Mean bits a character of the held-out text, read as one stream with the state carried."""
+    nats = stream_nats(model, corpus.held_out, chunk)
+    return float(nats.sum(dtype=np.float64) / math.log(2) / len(nats))
+
+
+@final
+@dataclass(frozen=True)
+class CharLMTask(Task):
+    """Predict the next character of a text.
+
+    Attributes:
+        data: A UTF-8 file; Python's language reference if empty.
+        held_out: Share of the text, from its end, to measure on.
+        embedding_size: Features of a character.
+        max_chars: Characters to use, from the start; 0 for all. For quick trials.
+    """
+
+    name: ClassVar[str] = "char-lm"
+    metric: ClassVar[str] = "bits per character"
+    lower_is_better: ClassVar[bool] = True
+    network: ClassVar[Network] = Network(hidden_size=512, dropout=0.2)
+    # Ours: those of the demo.
+    training: ClassVar[Training] = Training(steps=1600, learning_rate=4e-3)
+
+    data: str = ""
+    held_out: float = 0.1
+    embedding_size: int = 64
+    max_chars: int = 0
+
+    @cached_property
+    def corpus(self) -> TextCorpus:
+        """The text, read when first needed."""
+        text = read_text(Path(self.data)) if self.data else language_reference()
+        return TextCorpus.from_text(text[: self.max_chars or None], self.held_out)
+
+    def build(self, network: Network, *, seed: int = 0) -> CharLM:
+        """See `Task.build`."""
+        torch.manual_seed(seed)
+        return CharLM(
+            len(self.corpus.vocabulary),
+            network.hidden_size,
+            network.num_layers,
+            self.embedding_size,
+            network.dropout,
+            network.cell,
         )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if pruner is not None:
-        pruner.load_state_dict(state["pruner"])
-    torch.set_rng_state(state["random"])
-    return int(state["step"])
+
+    def batch_loss(self, model: nn.Module, rng: np.random.Generator, training: Training) -> Tensor:
+        """See `Task.batch_loss`."""
+        return window_loss(model, self.corpus, rng, training)
+
+    def evaluate(self, model: nn.Module) -> Score:
+        """See `Task.evaluate`."""
+        return text_score(stream_nats(model, self.corpus.held_out), math.log(2))
+
+    def evaluate_engine(self, engine: Engine) -> Score:
+        """See `Task.evaluate_engine`."""
+        return text_score(engine_nats(engine, self.corpus.held_out), math.log(2))
+
+    def sample_input(self) -> npt.NDArray[np.int32]:
+        """See `Task.sample_input`."""
+        return self.corpus.held_out[:1000]
+
+    def fingerprint(self) -> str:
+        """See `Task.fingerprint`."""
+        digest = hashlib.sha256("".join(self.corpus.vocabulary).encode())
+        digest.update(self.corpus.train.tobytes() + self.corpus.held_out.tobytes())
+        return digest.hexdigest()[:16]
+
+    def metadata(self) -> dict[str, Any]:
+        """See `Task.metadata`."""
+        return {"vocabulary": list(self.corpus.vocabulary)}

@@ -96,8 +96,8 @@ class TextCorpus:
         return windows[:-1], windows[1:]
 
 
-def encode(text: str, vocabulary: Sequence[str]) -> npt.NDArray[np.int32]:
-    """Characters as numbers; those outside the vocabulary become 0 (`UNKNOWN`)."""
+def encode(text: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArray[np.int32]:
+    """Characters (or words) as numbers; those outside the vocabulary become 0 (`UNKNOWN`)."""
     number = {character: k for k, character in enumerate(vocabulary)}
     return np.fromiter((number.get(c, 0) for c in text), np.int32, len(text))
 

@@ -1,0 +1,213 @@
+"""What a study's rows say of each pattern: a curve over pruning rates, and values between them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from csbrnn.errors import ArgumentError
+
+__all__ = ["AXES", "Axis", "Curve", "Point", "Study", "read_study"]
+
+
+@final
+@dataclass(frozen=True)
+class Axis:
+    """Something that costs.
+
+    Attributes:
+        key: Its name in a row.
+        title: Its name for people, with its unit.
+        scale: What values are multiplied by to have that unit.
+        accuracy: The row's key of the accuracy that goes with it: that of the network as deployed,
+            where the cost is that of the deployed network.
+    """
+
+    key: str
+    title: str
+    scale: float = 1.0
+    accuracy: str = "value_int8"
+
+
+AXES = (
+    Axis("pruning_rate", "pruning rate", accuracy="value"),
+    Axis("total_bits_int8", "Mbit of the pruned matrices, int8, indices included", 1e-6),
+    Axis("us_per_step", "us a step (measured: int8, one thread)"),
+    Axis("nbytes_int8", "kB of the packed model, int8", 1e-3),
+)
+"""What accuracy is drawn against."""
+
+#: Row keys that are averaged over seeds, besides those of `AXES`.
+_AVERAGED = ("value", "value_int8", "kept_weights", "total_weights", "total_bits_fp32")
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """A pattern at one rate, over all seeds that were run.
+
+    Attributes:
+        rate: Pruning rate.
+        seeds: How many.
+        gap: Mean loss of accuracy against the dense reference of the same seed, positive if worse.
+        gap_error: Its standard error over held-out data, by paired samples; None if not known.
+        value_error: Standard error of the mean value over seeds; None for a single seed.
+        means: Row key -> mean; keys that no row has are left out.
+    """
+
+    rate: float
+    seeds: int
+    gap: float | None
+    gap_error: float | None
+    value_error: float | None
+    means: Mapping[str, float]
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """A pattern and method over pruning rates, ascending."""
+
+    label: str
+    pattern: str
+    method: str
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        """Pattern and method."""
+        return f"{self.label}, {self.method}" if self.method else self.label
+
+    def rate_at(self, gap: float) -> tuple[float, bool] | None:
+        """The largest rate up to which no more than ``gap`` is lost.
+
+        Between measured rates the gap is taken as linear in the rate's logarithm; at rate 1 it is
+        zero, for the dense network is the reference.
+
+        Returns:
+            The rate, and whether it is the largest measured one, so that the true one may be
+            higher; None if no gap is known.
+        """
+        known = [(point.rate, point.gap) for point in self.points if point.gap is not None]
+        if not known:
+            return None
+        before, low = 1.0, 0.0
+        for rate, high in known:
+            if high > gap:
+                if rate <= before or low > gap:
+                    return before, False
+                share = (gap - low) / (high - low)
+                return before * (rate / before) ** share, False
+            before, low = rate, high
+        return before, True
+
+    def mean_at(self, rate: float, key: str, dense: float | None = None) -> float | None:
+        """A mean at any rate, on a straight line between logarithms; None outside what is known.
+
+        Args:
+            rate: Pruning rate.
+            key: Of `Point.means`.
+            dense: The mean at rate 1.
+        """
+        known = [(point.rate, point.means[key]) for point in self.points if key in point.means]
+        if dense is not None:
+            known.insert(0, (1.0, dense))
+        for (r0, v0), (r1, v1) in zip(known, known[1:] or known, strict=False):
+            if r0 <= rate <= r1:
+                share = 0.0 if r0 == r1 else math.log(rate / r0) / math.log(r1 / r0)
+                return math.exp((1 - share) * math.log(v0) + share * math.log(v1))
+        return None
+
+
+@final
+@dataclass(frozen=True)
+class Study:
+    """A study's result, for tables and pictures.
+
+    Attributes:
+        name: Of the study.
+        metric: What is measured.
+        lower_is_better: Whether smaller values are better.
+        dense: The reference.
+        stderr: Standard error of its value over held-out data, for one seed.
+        curves: One for each pattern and method, in the order in which they were run.
+        machine: Where steps were timed, or where networks were trained if none were.
+        recipe: What was run.
+    """
+
+    name: str
+    metric: str
+    lower_is_better: bool
+    dense: Point
+    stderr: float
+    curves: tuple[Curve, ...]
+    machine: str
+    recipe: Mapping[str, Any]
+
+    def curve(self, label: str) -> Curve | None:
+        """The first curve of a pattern's label."""
+        return next((curve for curve in self.curves if curve.label == label), None)
+
+
+def read_study(result: Mapping[str, Any]) -> Study:
+    """Takes what ``csbrnn study`` has written.
+
+    Raises:
+        ArgumentError: It is something else, or has no dense reference yet.
+    """
+    if result.get("kind") != "study":
+        raise ArgumentError("a report is made of the result.json of a study; this is none")
+    rows = result["rows"]
+    dense = [row for row in rows if row["pattern"] == "dense"]
+    if not dense:
+        raise ArgumentError(f"study {result['name']!r}: the dense reference is not trained yet")
+    lower = result["task"]["lower_is_better"]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["pattern"] != "dense":
+            groups.setdefault((row["label"], row["method"]), []).append(row)
+    curves = tuple(
+        Curve(label, found[0]["pattern"], method, _points(found, lower))
+        for (label, method), found in groups.items()
+    )
+    errors = [row["stderr"] for row in dense if row["stderr"] is not None]
+    return Study(
+        result["name"],
+        result["task"]["metric"],
+        lower,
+        _points(dense, lower)[0],
+        statistics.fmean(errors) if errors else 0.0,
+        curves,
+        result["timing"].get("environment", {}).get("cpu") or dense[0]["machine"],
+        result["recipe"],
+    )
+
+
+def _points(rows: Sequence[Mapping[str, Any]], lower: bool) -> tuple[Point, ...]:
+    rates = sorted({row["pruning_rate"] for row in rows})
+    return tuple(
+        _point(rate, [row for row in rows if row["pruning_rate"] == rate], lower) for rate in rates
+    )
+
+
+def _point(rate: float, rows: Sequence[Mapping[str, Any]], lower: bool) -> Point:
+    gaps = [row["gap"] if lower else -row["gap"] for row in rows if row["gap"] is not None]
+    errors = [row["gap_stderr"] for row in rows if row["gap_stderr"] is not None]
+    values = [row["value"] for row in rows]
+    means = {}
+    for key in (*(axis.key for axis in AXES), *_AVERAGED):
+        known = [row[key] for row in rows if row[key] is not None]
+        if known:
+            means[key] = statistics.fmean(known)
+    return Point(
+        rate,
+        len(rows),
+        statistics.fmean(gaps) if gaps else None,
+        # Seeds read the same held-out data: more of them do not make it more.
+        statistics.fmean(errors) if errors else None,
+        statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None,
+        means,
+    )

@@ -1,0 +1,99 @@
+"""What the accelerator reaches, as Markdown, from ``benchmarks/results/accelerator.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["fixed_point_markdown", "patterns_markdown", "utilization_markdown"]
+
+_CASES = {"sr": "SR: LSTM 2 x 1024, 13.5x", "mt": "MT: LSTM 2 x 1500, 12x"}
+
+
+def utilization_markdown(result: Mapping[str, Any]) -> str:
+    """Cycles and utilization of the papers' networks, our engine beside others."""
+    lines = [
+        "Whole steps in the steady state, all element-wise work included; random CSB matrices. "
+        "Modelled: the cycle model, which the RTL equals.",
+        "",
+        "| network, PEs | blocks | cycles | alone | utilization | aim | unbalanced "
+        "| lock step: none / neighbours |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        if row["pattern"] != "csb" or "lane" in row["arch"]:
+            continue
+        group = row["row_group"]
+        kept = "free rows" if group == 1 else f"row groups of {group}"
+        if row["block"].startswith(f"{group}x"):
+            kept = f"stripes of {group} rows"
+        others = row.get("baselines")
+        lock_step = unbalanced = ""
+        if others:
+            unbalanced = _share(others["unbalanced"]["utilization"])
+            lock_step = " / ".join(
+                _share(others[name]["utilization"])
+                for name in ("lock_step", "lock_step_neighbours")
+            )
+        lines.append(
+            f"| {_CASES[row['case']]}, {row['pes']} | {row['block']}, {kept} "
+            f"| {row['cycles']:,.0f} | {row['latency_cycles']:,} "
+            f"| **{_share(row['utilization'])}** | {_share(row['goal'])} "
+            f"| {unbalanced} | {lock_step} |"
+        )
+    return "\n".join(lines)
+
+
+def patterns_markdown(result: Mapping[str, Any]) -> str:
+    """The papers' patterns on one engine."""
+    lines = [
+        "SR at 13.5x on 256 PEs, modelled. An index is shared by the lanes of a stream: "
+        "bank-balanced rows, which share no columns, need streams of one lane, at twice the index "
+        "bits and copies of x.",
+        "",
+        "| pattern | streams x lanes of a group | cycles | utilization |",
+        "|---|---|---:|---:|",
+    ]
+    names = {"blocks": "block sparsity, {}", "banks": "bank-balanced, 4 of 54", "csb": "CSB {}"}
+    for row in result["rows"]:
+        one_lane = "lane" in row["arch"]
+        if row["case"] != "sr" or row["pes"] != 256 or (row["pattern"] == "csb" and not one_lane):
+            continue
+        name = names[row["pattern"]].format(row["block"])
+        if row["pattern"] == "csb":
+            name += ", free rows"
+        lines.append(
+            f"| {name} | {'16 x 1' if one_lane else '8 x 2'} | {row['cycles']:,.0f} "
+            f"| {_share(row['utilization'])} |"
+        )
+    return "\n".join(lines)
+
+
+def fixed_point_markdown(result: Mapping[str, Any]) -> str:
+    """What fixed point costs on the demo's networks."""
+    if "demo" not in result:
+        return "Not simulated yet: `python benchmarks/accelerator.py --demo csbrnn-demo`."
+    pruned = result["demo"]["pruned"]
+    lines = [
+        f"`csbrnn demo`'s networks over {pruned['characters']:,} characters of held-out text, "
+        "rounded after training, without fine-tuning. Simulated.",
+        "",
+        "| bits per character | fp32 | 16-bit weights | 12-bit weights |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, row in result["demo"].items():
+        lines.append(
+            f"| {name} | {row['fp32']:.4f} | {row['fixed16'] - row['fp32']:+.5f} "
+            f"| {row['fixed12'] - row['fp32']:+.5f} |"
+        )
+    reached = [
+        f"{pruned[arch]['cycles']:,.0f} cycles on {pruned[arch]['pes']} PEs (utilization "
+        f"{_share(pruned[arch]['utilization'])})"
+        for arch in ("pe64", "pe256")
+    ]
+    lines += ["", f"A step of the pruned network takes {' and '.join(reached)}, modelled."]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

@@ -1,0 +1,273 @@
+"""A study as a table like Table 1 of the CSB-RNN paper: each pattern at no loss of accuracy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from csbrnn.report.curves import Curve, Point, Study
+
+__all__ = [
+    "HARDWARE_FRIENDLY",
+    "NoLoss",
+    "grid_markdown",
+    "no_loss",
+    "no_loss_markdown",
+    "terminal_tables",
+]
+
+HARDWARE_FRIENDLY: Final = {
+    "unstructured": False,
+    "row_balanced": False,
+    "bank_balanced": True,
+    "n_m": True,
+    "block": True,
+    "block_circulant": True,
+    "row_column": True,
+    "csb": True,
+}
+"""Pattern's name -> whether all lanes of a machine get equal work on neighbouring operands. Row-
+balanced rows are equal in work, but read their operands from anywhere."""
+
+_TEXTS: Final = 2
+"""Columns at the left that hold text."""
+
+_SHORT: Final = {
+    "hardware friendly": "for\nhw.",
+    "rate at no loss": "rate, no\nloss",
+    "weights after": "kept",
+    "total bits": "bits",
+    "relative rate": "rel.\nrate",
+    "within 2 se": "2 se",
+    "relative bits": "rel.\nbits",
+}
+"""Headings where columns are few."""
+
+REFERENCE: Final = "unstructured"
+"""The pattern that others are compared with."""
+
+REFERENCE_RATE: Final = 8.0
+"""Where: the rate that all patterns are run at."""
+
+
+@final
+@dataclass(frozen=True)
+class NoLoss:
+    """A pattern where its accuracy is as good as the dense network's, and beside the unstructured.
+
+    Between measured rates, everything is interpolated; None where nothing is known.
+
+    Attributes:
+        curve: Of the pattern and method.
+        rate: The largest pruning rate that loses no more than the tolerance.
+        at_least: Whether that is the largest rate measured.
+        weights: Left at that rate.
+        bits: Of the pruned matrices there, in int8 with indices.
+        us_per_step: There.
+        relative_rate: The rate at which the pattern is as accurate as unstructured pruning at
+            `REFERENCE_RATE`, over that rate.
+        within: The same where it may lose more than unstructured by two standard errors of their
+            difference over held-out data (as if gaps were independent: too large if anything).
+        relative_bits: Its bits over those of unstructured, at `relative_rate`.
+    """
+
+    curve: Curve
+    rate: float | None
+    at_least: bool
+    weights: float | None
+    bits: float | None
+    us_per_step: float | None
+    relative_rate: float | None
+    within: float | None
+    relative_bits: float | None
+
+
+def no_loss(study: Study, tolerance: float | None = None) -> list[NoLoss]:
+    """One entry a curve, in their order.
+
+    Args:
+        study: The study.
+        tolerance: Loss that counts as none; two standard errors of the dense network's value over
+            held-out data if None.
+    """
+    tolerance = 2 * study.stderr if tolerance is None else tolerance
+    return [_no_loss(study, curve, tolerance) for curve in study.curves]
+
+
+def _no_loss(study: Study, curve: Curve, tolerance: float) -> NoLoss:
+    found = curve.rate_at(tolerance)
+    rate, at_least = (None, False) if found is None else found
+    total = _weights(study)
+    dense = study.dense.means
+
+    def there(key: str) -> float | None:
+        return None if rate is None else curve.mean_at(rate, key, dense.get(key))
+
+    return NoLoss(
+        curve,
+        rate,
+        at_least,
+        None if rate is None or total is None else total / rate,
+        there("total_bits_int8"),
+        there("us_per_step"),
+        *_relative(study, curve),
+    )
+
+
+def _relative(study: Study, curve: Curve) -> tuple[float | None, float | None, float | None]:
+    references = [c for c in study.curves if c.label == REFERENCE]
+    same_method = [c for c in references if c.method == curve.method]
+    reference = next(iter(same_method or references), None)
+    if reference is None:
+        return None, None, None
+    point = next((p for p in reference.points if p.rate == REFERENCE_RATE), None)
+    if point is None or point.gap is None:
+        return None, None, None
+    if curve is reference:
+        return 1.0, None, 1.0
+    found = curve.rate_at(point.gap)
+    if found is None or found[1]:  # the largest rate measured: the true one may be higher
+        return None, None, None
+    rate = found[0]
+    dense_bits = study.dense.means.get("total_bits_int8")
+    bits = curve.mean_at(rate, "total_bits_int8", dense_bits)
+    reference_bits = point.means.get("total_bits_int8")
+    relative_bits = bits / reference_bits if bits and reference_bits else None
+    own = next((p.gap_error for p in curve.points if p.rate >= rate), None)
+    within = None
+    if own is not None and point.gap_error is not None:
+        wider = curve.rate_at(point.gap + 2 * math.hypot(own, point.gap_error))
+        within = None if wider is None or wider[1] else wider[0] / REFERENCE_RATE
+    return rate / REFERENCE_RATE, within, relative_bits
+
+
+def no_loss_markdown(study: Study, tolerance: float | None = None) -> str:
+    """The table in Markdown, with a line on how to read it."""
+    headings, rows = _no_loss_cells(study, tolerance)
+    return f"{_how_to_read(study, tolerance)}\n\n{_markdown(headings, rows)}"
+
+
+def _how_to_read(study: Study, tolerance: float | None) -> str:
+    allowed = 2 * study.stderr if tolerance is None else tolerance
+    sign = "+" if study.lower_is_better else "-"
+    return (
+        f"*Measured*; between measured rates interpolated. No loss: {study.metric} within "
+        f"{sign}{allowed:.4f} (two standard errors over held-out data) of the equally trained "
+        f"dense network's {study.dense.means['value']:.4f}. Bits: int8 values and indices of the "
+        f"pruned matrices. Relative: to {REFERENCE} at {REFERENCE_RATE:g}x, at its accuracy; "
+        "within 2 se: at its accuracy or worse by two standard errors of the difference. "
+        f"Steps: int8, one thread, {study.machine}."
+    )
+
+
+def _no_loss_cells(study: Study, tolerance: float | None) -> tuple[list[str], list[list[str]]]:
+    dense = study.dense.means
+    headings = [
+        *("pattern", "method", "hardware friendly", "rate at no loss", "weights after"),
+        *("total bits", "us a step", "relative rate", "within 2 se", "relative bits"),
+    ]
+    bits, us = _count(dense.get("total_bits_int8")), _us(dense.get("us_per_step"))
+    rows = [["dense", "", "yes", "1.0x", _count(_weights(study)), bits, us, "", "", ""]]
+    for entry in no_loss(study, tolerance):
+        friendly = HARDWARE_FRIENDLY.get(entry.curve.pattern.partition("(")[0])
+        rows.append(
+            [
+                entry.curve.label,
+                entry.curve.method,
+                "" if friendly is None else "yes" if friendly else "no",
+                "" if entry.rate is None else f"{'>= ' * entry.at_least}{entry.rate:.1f}x",
+                _count(entry.weights),
+                _count(entry.bits),
+                _us(entry.us_per_step),
+                _ratio(entry.relative_rate),
+                _ratio(entry.within),
+                _ratio(entry.relative_bits),
+            ]
+        )
+    return headings, rows
+
+
+def grid_markdown(study: Study) -> str:
+    """The measured values themselves: a row a pattern, a column a rate."""
+    headings, rows = _grid_cells(study)
+    return f"{_what_the_grid_is(study)}\n\n{_markdown(headings, rows)}"
+
+
+def terminal_tables(study: Study) -> Group:
+    """Both tables, for rich to print in 80 columns."""
+    shown: list[RenderableType] = []
+    for text, (headings, rows) in (
+        (_how_to_read(study, None), _no_loss_cells(study, None)),
+        (_what_the_grid_is(study), _grid_cells(study)),
+    ):
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for number, heading in enumerate(headings):
+            table.add_column(
+                _SHORT.get(heading, heading),
+                justify="left" if number < _TEXTS else "right",
+                no_wrap=number == 0,
+            )
+        for row in rows:
+            table.add_row(*map(Text, row))
+        shown += [table, Text(text.replace("*", "")), Text("")]
+    return Group(*shown)
+
+
+def _what_the_grid_is(study: Study) -> str:
+    dense = study.dense
+    spread = "" if dense.value_error is None else f" ± {dense.value_error:.4f}"
+    return (
+        f"*Measured* {study.metric}, minus those of the equally trained dense network "
+        f"({dense.means['value']:.4f}{spread}); ± the standard error over seeds, where there are "
+        "several."
+    )
+
+
+def _grid_cells(study: Study) -> tuple[list[str], list[list[str]]]:
+    rates = sorted({point.rate for curve in study.curves for point in curve.points})
+    rows = []
+    for curve in study.curves:
+        points = {point.rate: point for point in curve.points}
+        cells = [_cell(study, points[rate]) if rate in points else "" for rate in rates]
+        rows.append([curve.label, curve.method, *cells])
+    return ["pattern", "method", *(f"{rate:g}x" for rate in rates)], rows
+
+
+def _markdown(headings: list[str], rows: list[list[str]]) -> str:
+    aligned = "---|" * _TEXTS + "---:|" * (len(headings) - _TEXTS)
+    lines = ["| " + " | ".join(headings) + " |", "|" + aligned]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _cell(study: Study, point: Point) -> str:
+    if point.gap is None:
+        return f"{point.means['value']:.4f}"
+    gap = point.gap if study.lower_is_better else -point.gap
+    error = "" if point.value_error is None else f" ± {point.value_error:.4f}"
+    return f"{gap:+.4f}{error}"
+
+
+def _weights(study: Study) -> float | None:
+    """Weights of the pruned matrices before pruning."""
+    points = (point for curve in study.curves for point in curve.points)
+    return next((p.means["total_weights"] for p in points if "total_weights" in p.means), None)
+
+
+def _count(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}k"
+
+
+def _us(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,28 @@
+"""Studies: patterns, methods and rates compared on one task, restartable, over processes.
+
+`recipe` reads what to compare, `job` takes it apart into trainings, `training_job` runs one,
+`pool` runs them over processes, `timing` races the packed networks, `result` collects the rows.
+"""
+
+from csbrnn.study.job import Job, jobs_of
+from csbrnn.study.pool import Failure, Watcher, run_jobs
+from csbrnn.study.recipe import StudyRecipe, Trial, read_recipe
+from csbrnn.study.result import collect
+from csbrnn.study.timing import time_models
+from csbrnn.study.training_job import read_report, run_job, write_atomically
+
+__all__ = [
+    "Failure",
+    "Job",
+    "StudyRecipe",
+    "Trial",
+    "Watcher",
+    "collect",
+    "jobs_of",
+    "read_recipe",
+    "read_report",
+    "run_job",
+    "run_jobs",
+    "time_models",
+    "write_atomically",
+]

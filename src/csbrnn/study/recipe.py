@@ -1,0 +1,268 @@
+"""Study recipes: a TOML file that says which networks to train and how, refused whole if wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.pruning import Recipe
+from csbrnn.tasks.registry import task_from_dict
+from csbrnn.tasks.settings import load_toml, replaced
+from csbrnn.tasks.task import Network, Task
+from csbrnn.tasks.training import Training
+
+__all__ = ["TEACHERS", "StudyRecipe", "Trial", "read_recipe"]
+
+TEACHERS = ("finished", "start")
+"""Whom pruned networks learn from where they distill: the dense network after equally long
+training, or the one that they all start from."""
+
+T = TypeVar("T")
+
+#: Keys of a method's table that are no fields of a `csbrnn.pruning.Recipe`.
+_OWN = ("training", "dropout", "teacher", "permute")
+_FIXED = ("pattern", "density", "pruning_rate")
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One cell of the grid.
+
+    Attributes:
+        label: How tables and plots name the pattern.
+        method: How they name the method.
+        recipe: What to prune, to what, and how.
+        written: The same as the file has it, defaults left out.
+        training: How, equally long as the dense reference.
+        dropout: Of the network while it is pruned.
+        teacher: One of `TEACHERS`.
+        permute: Whether hidden units are put in a better order first; see `csbrnn.units.permute_`.
+        seed: Of the dense network and of the batches.
+    """
+
+    label: str
+    method: str
+    recipe: Recipe
+    written: Mapping[str, Any]
+    training: Training
+    dropout: float
+    teacher: str
+    permute: bool
+    seed: int
+
+
+@final
+@dataclass(frozen=True)
+class StudyRecipe:
+    """A study: a task, dense networks to start from, and trials in the order to run them.
+
+    Attributes:
+        name: Of the study.
+        task: What is learned.
+        network: Sizes.
+        start: How the dense networks that all trials begin with are trained.
+        finish: How they go on, unpruned: the reference, trained as long as every trial.
+        trials: What to prune, the most telling first.
+        source: The file as read.
+    """
+
+    name: str
+    task: Task
+    network: Network
+    start: Training
+    finish: Training
+    trials: tuple[Trial, ...]
+    source: Mapping[str, Any]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, in the order in which trials need them."""
+        return tuple(dict.fromkeys(trial.seed for trial in self.trials))
+
+
+def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> StudyRecipe:
+    """Reads a study recipe; see docs/studies.md for its keys.
+
+    Args:
+        source: A TOML file, or its contents.
+        data: Where the task's data lies, in place of what the recipe says.
+
+    Raises:
+        ArgumentError: The file can't be read, or the study can't work; the message lists all
+            reasons found.
+    """
+    where = str(source) if isinstance(source, Path) else "the study"
+    tables = load_toml(source) if isinstance(source, Path) else dict(source)
+    known = ("name", "seeds", "task", "network", "start", "finish", "patterns", "methods", "trials")
+    reasons = [
+        f"{key!r} is no key of a study; there are {', '.join(known)}"
+        for key in tables
+        if key not in known
+    ]
+    needed = ("name", "task", "finish", "methods", "trials")
+    reasons += [f"{key!r} is missing" for key in needed if key not in tables]
+    reasons += _form_reasons(tables)
+    if reasons:
+        raise _refusal(where, reasons)
+
+    settings = dict(tables["task"]) | ({} if data is None else {"data": data})
+    task = _try("task", lambda: task_from_dict(settings), reasons)
+    if task is None:
+        raise _refusal(where, reasons)
+    network = _build("network", task.network, tables.get("network", {}), reasons)
+    start = _build("start", task.training, tables.get("start", {}), reasons)
+    finish = _build("finish", task.training, tables["finish"], reasons)
+    if reasons:
+        raise _refusal(where, reasons)
+    trials: dict[str, Trial] = {}
+    for number, group in enumerate(tables["trials"], 1):
+        for trial in _expand(f"trials {number}", group, tables, network, finish, reasons):
+            trials.setdefault(repr(trial), trial)
+    if not trials and not reasons:
+        reasons.append("there are no trials")
+    if reasons:
+        raise _refusal(where, list(dict.fromkeys(reasons)))
+    return StudyRecipe(
+        str(tables["name"]), task, network, start, finish, tuple(trials.values()), tables
+    )
+
+
+def _form_reasons(tables: Mapping[str, Any]) -> list[str]:
+    """What is no table, list or name and should be one."""
+    name = tables.get("name", "x")
+    reasons = []
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+        reasons.append(f"name must be made of letters, digits, '_', '-' and '.', not {name!r}")
+    reasons += [
+        f"{key} must be a table, not {tables[key]!r}"
+        for key in ("task", "network", "start", "finish", "patterns", "methods")
+        if not isinstance(tables.get(key, {}), Mapping)
+    ]
+    methods = tables.get("methods")
+    if isinstance(methods, Mapping):
+        reasons += [
+            f"methods.{key} must be a table, not {value!r}"
+            for key, value in methods.items()
+            if not isinstance(value, Mapping)
+        ]
+    groups = tables.get("trials", [])
+    if not isinstance(groups, list | tuple) or not all(isinstance(g, Mapping) for g in groups):
+        reasons.append(f"trials must be tables, each begun by [[trials]], not {groups!r}")
+    return reasons
+
+
+def _expand(
+    where: str,
+    group: Mapping[str, Any],
+    tables: Mapping[str, Any],
+    network: Network,
+    finish: Training,
+    reasons: list[str],
+) -> list[Trial]:
+    """The trials of one group: seeds, then rates, then methods, then patterns, the last fastest."""
+    known = ("patterns", "methods", "pruning_rates", "seeds")
+    reasons += [
+        f"{where}: {key!r} is no key of a group of trials; there are {', '.join(known)}"
+        for key in group
+        if key not in known
+    ]
+    methods = tables["methods"]
+    patterns = _listed(where, group, "patterns", reasons)
+    rates = _listed(where, group, "pruning_rates", reasons)
+    names = _listed(where, group, "methods", reasons, default=list(methods)[:1])
+    seeds = _listed(where, group, "seeds", reasons, default=tables.get("seeds", [0]))
+    reasons += [
+        f"{where}: method {name!r} is not described; there are {', '.join(methods)}"
+        for name in names
+        if name not in methods
+    ]
+    reasons += [
+        f"{where}: seeds must be whole numbers, not {seed!r}"
+        for seed in seeds
+        if type(seed) is not int
+    ]
+    trials = []
+    for rate in rates:
+        for name in filter(methods.__contains__, names):
+            for text in patterns:
+                label = str(text)
+                pattern = tables.get("patterns", {}).get(label, text)
+                place = f"methods.{name} with {label} at {rate}x"
+                made = _try(
+                    place,
+                    lambda n=name, p=pattern, r=rate: _trial(methods[n], p, r, network, finish),
+                    reasons,
+                )
+                if made is not None:
+                    trials.append(replace(made, label=label, method=name))
+    return [replace(trial, seed=seed) for seed in seeds for trial in trials]
+
+
+def _trial(
+    method: Mapping[str, Any], pattern: Any, rate: Any, network: Network, finish: Training
+) -> Trial:
+    fields = {key: value for key, value in method.items() if key not in _OWN}
+    if fixed := [key for key in _FIXED if key in fields]:
+        raise ArgumentError(f"{', '.join(fixed)} are for [[trials]] to say; leave them out")
+    written = fields | {"pattern": pattern, "pruning_rate": rate}
+    recipe = Recipe.from_dict(written)
+    changes = dict(method.get("training", {}))
+    if "steps" in changes:
+        raise ArgumentError(
+            "training.steps: trials are as long as [finish] says, so that they compare with the "
+            "dense reference; change it there"
+        )
+    training = replaced("training", finish, changes)
+    if recipe.method.total_steps > training.steps:
+        raise ArgumentError(
+            f"the schedule takes {recipe.method.total_steps} steps, and [finish] has only "
+            f"{training.steps}"
+        )
+    dropout = method.get("dropout", network.dropout)
+    replace(network, dropout=dropout)  # refuses what is out of range
+    teacher = method.get("teacher", TEACHERS[0])
+    if teacher not in TEACHERS:
+        raise ArgumentError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}")
+    permute = method.get("permute", False)
+    if not isinstance(permute, bool):
+        raise ArgumentError(f"permute must be true or false, not {permute!r}")
+    return Trial("", "", recipe, written, training, dropout, teacher, permute, 0)
+
+
+def _listed(
+    where: str,
+    group: Mapping[str, Any],
+    key: str,
+    reasons: list[str],
+    default: Sequence[Any] | None = None,
+) -> list[Any]:
+    value = group.get(key, default)
+    if not isinstance(value, list | tuple) or not value:
+        reasons.append(f"{where}: {key} must be a list of one or more, not {value!r}")
+        return []
+    return list(value)
+
+
+def _build(where: str, default: T, changes: Any, reasons: list[str]) -> T:
+    try:
+        return replaced(where, default, changes)
+    except CsbrnnError as error:
+        reasons.append(str(error))
+        return default
+
+
+def _try(where: str, make: Any, reasons: list[str]) -> Any:
+    try:
+        return make()
+    except CsbrnnError as error:
+        reasons.append(f"{where}: {error}")
+        return None
+
+
+def _refusal(where: str, reasons: Sequence[str]) -> ArgumentError:
+    return ArgumentError(f"{where} can't work:\n" + "\n".join(f"  - {r}" for r in reasons))

@@ -1,0 +1,108 @@
+"""`collect`: what a study has found so far, as rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from csbrnn.study.job import Job
+from csbrnn.study.recipe import StudyRecipe
+from csbrnn.study.training_job import read_report
+from csbrnn.tasks.registry import task_to_dict
+from csbrnn.tasks.task import Score
+
+__all__ = ["collect"]
+
+
+def collect(
+    recipe: StudyRecipe, jobs: Sequence[Job], root: Path, times: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Puts together the reports of all jobs that are done.
+
+    Args:
+        recipe: The study.
+        jobs: From `csbrnn.study.job.jobs_of`.
+        root: The study's directory.
+        times: From `csbrnn.study.timing.time_models`, or empty.
+
+    Returns:
+        The result file: see docs/studies.md.
+    """
+    reports = [(job, read_report(job, root)) for job in jobs if job.done(root)]
+    references = {job.seed: report for job, report in reports if job.kind == "dense"}
+    task = task_to_dict(recipe.task)
+    task.pop("data", None)  # where it lies is no one else's business
+    return {
+        "kind": "study",
+        "name": recipe.name,
+        "task": task
+        | {
+            "metric": recipe.task.metric,
+            "lower_is_better": recipe.task.lower_is_better,
+            "fingerprint": jobs[0].settings["task"]["fingerprint"],
+        },
+        "recipe": {key: value for key, value in recipe.source.items() if key != "task"},
+        "jobs": len(jobs),
+        "done": len(reports),
+        "timing": {key: times[key] for key in ("environment", "settings") if key in times},
+        "rows": [
+            _row(recipe, job, report, references, times)
+            for job, report in reports
+            if job.kind != "start"
+        ],
+    }
+
+
+def _row(
+    recipe: StudyRecipe,
+    job: Job,
+    report: Mapping[str, Any],
+    references: Mapping[int, Mapping[str, Any]],
+    times: Mapping[str, Any],
+) -> dict[str, Any]:
+    settings, score = report["settings"], report["score"]
+    pruned = job.kind == "trial"
+    time = times.get("rows", {}).get(job.name, {})
+    recipe_used = report.get("recipe", {"pattern": "dense", "density": 1.0})
+    row: dict[str, Any] = {
+        "task": recipe.task.name,
+        "label": job.names.get("pattern", "dense"),
+        "pattern": recipe_used["pattern"],
+        "method": job.names.get("method", ""),
+        "pruning_rate": round(1 / recipe_used["density"], 4),
+        "seed": job.seed,
+        "metric": recipe.task.metric,
+        "value": score["value"],
+        "stderr": score["stderr"],
+        "gap": None,
+        "gap_stderr": None,
+        "value_int8": report.get("score_int8", {}).get("value"),
+        "density": None,
+        "kept_weights": report.get("kept_weights"),
+        "total_weights": report.get("total_weights"),
+        "total_bits_int8": report.get("total_bits_int8"),
+        "total_bits_fp32": report.get("total_bits_fp32"),
+        "nbytes_int8": report.get("nbytes_int8"),
+        "nbytes_fp32": report.get("nbytes_fp32"),
+        "us_per_step": time.get("median_us"),
+        "us_per_step_iqr": time.get("iqr_us"),
+        "train_step_ms": report["step_ms"],
+        "settings": {key: settings[key] for key in ("network", "training")}
+        | ({"recipe": recipe_used} if pruned else {}),
+        "machine": report["environment"]["cpu"],
+        "commit": report["environment"]["git_commit"],
+        "notes": [*report.get("notes", ()), *times.get("skipped", {}).get(job.name, ())],
+    }
+    if pruned:
+        row["density"] = row["kept_weights"] / row["total_weights"]
+    reference = references.get(job.seed)
+    if pruned and reference is not None:
+        gap, error = _score(score).difference(_score(reference["score"]))
+        row |= {"gap": gap, "gap_stderr": error if math.isfinite(error) else None}
+    return row
+
+
+def _score(data: Mapping[str, Any]) -> Score:
+    return Score(tuple(data["totals"]), tuple(data["counts"]), data["exponential"])

@@ -1,0 +1,58 @@
+"""Settings as files have them: TOML tables, and dataclasses changed by them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from csbrnn.errors import ArgumentError, CsbrnnError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["load_toml", "replaced"]
+
+T = TypeVar("T")
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Raises:
+        ArgumentError: It can't be read, or is something else.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArgumentError(f"{path}: can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{path}: is no TOML: {error}") from None
+
+
+def replaced(where: str, default: T, changes: Any) -> T:
+    """Returns a dataclass with some fields changed, as a table of a recipe file says.
+
+    Args:
+        where: The table's place, for messages.
+        default: The dataclass.
+        changes: The table.
+
+    Raises:
+        ArgumentError: A field is unknown, or a value doesn't fit.
+    """
+    names = [field.name for field in dataclasses.fields(default)]  # type: ignore[arg-type]
+    if not isinstance(changes, Mapping):
+        raise ArgumentError(f"{where} must be a table of settings, not {changes!r}")
+    if unknown := [key for key in changes if key not in names]:
+        raise ArgumentError(
+            f"{where} has the settings {', '.join(names)}, and no {', '.join(map(repr, unknown))}"
+        )
+    try:
+        return dataclasses.replace(default, **changes)  # type: ignore[type-var]
+    except CsbrnnError as error:
+        raise ArgumentError(f"{where}: {error}") from None

@@ -1,0 +1,54 @@
+"""`csbrnn report`."""
+
+import json
+import sys
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("plotly")
+
+from csbrnn import cli
+
+from .results import make_result
+
+
+def call(monkeypatch, capsys, *args):
+    monkeypatch.setattr(sys, "argv", ["csbrnn", "report", *map(str, args)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = capsys.readouterr()
+    return stop.value.code or 0, out, " ".join(err.split())
+
+
+def test_tables_and_pictures_are_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / "result.json").write_text(json.dumps(make_result()))
+    status, out, _ = call(
+        monkeypatch, capsys, tmp_path / "result.json", "--out", tmp_path / "pictures"
+    )
+    assert status == 0
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "made-up.md",
+        "made-up.png",
+        "made-up.html",
+    }
+    assert "| unstructured | admm |" in (tmp_path / "pictures" / "made-up.md").read_text()
+    assert "stripes of 4" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "can't be read as a result file"),
+        ("[", "can't be read"),
+        ("[]", "must hold"),
+        ("{}", "this is none"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path, monkeypatch, capsys, content, message):
+    if content is not None:
+        (tmp_path / "result.json").write_text(content)
+    status, _, err = call(monkeypatch, capsys, tmp_path / "result.json", "--out", tmp_path)
+    assert status == 1
+    assert err.startswith("error: ")
+    assert message in err

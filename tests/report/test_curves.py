@@ -1,0 +1,77 @@
+import math
+
+import pytest
+
+from csbrnn.errors import ArgumentError
+from csbrnn.report import read_study
+
+from .results import DENSE, PATTERNS, RATES, make_result
+
+
+@pytest.fixture
+def study():
+    return read_study(make_result())
+
+
+def test_rows_become_curves_over_seeds(study):
+    assert [curve.label for curve in study.curves] == list(PATTERNS)
+    stripes = study.curve("stripes of 4")
+    assert [point.rate for point in stripes.points] == list(RATES)
+    first = stripes.points[0]
+    assert first.seeds == 2
+    assert first.gap == pytest.approx(0.025)
+    assert first.means["value"] == pytest.approx(DENSE + 0.001 + 0.025)
+    # Two values 0.002 apart deviate by 0.002 / sqrt(2), and their mean by that / sqrt(2).
+    assert first.value_error == pytest.approx(0.001)
+    assert study.dense.means["value"] == pytest.approx(DENSE + 0.001)
+    assert study.stderr == pytest.approx(0.01)
+
+
+def test_one_seed_has_no_spread():
+    assert read_study(make_result(seeds=(0,))).curves[0].points[0].value_error is None
+
+
+@pytest.mark.parametrize("lower_is_better", [True, False])
+def test_a_loss_is_positive_whatever_is_better(lower_is_better):
+    study = read_study(make_result(lower_is_better=lower_is_better))
+    assert study.curves[0].points[0].gap == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("gap", [0.005, 0.02, 0.025, 0.0333])
+def test_the_rate_at_a_loss_is_exact_for_a_straight_line(study, gap):
+    rate, at_least = study.curve("unstructured").rate_at(gap)
+    assert not at_least
+    assert rate == pytest.approx(2 ** (gap / 0.01))
+
+
+def test_beyond_the_largest_rate_nothing_is_claimed(study):
+    assert study.curve("unstructured").rate_at(0.2) == (32.0, True)
+    assert study.curve("unstructured").rate_at(-0.001) == (1.0, False)
+
+
+def test_the_first_crossing_counts():
+    result = make_result(seeds=(0,), patterns=["unstructured"])
+    by_rate = {row["pruning_rate"]: row for row in result["rows"]}
+    by_rate[8.0]["gap"] = 0.1  # a failed trial: 16x being better again does not make 8x lossless
+    rate, _ = read_study(result).curves[0].rate_at(0.045)
+    assert 4 < rate < 8
+
+
+def test_means_are_interpolated_on_logarithms(study):
+    stripes = study.curve("stripes of 4")
+    between = stripes.mean_at(math.sqrt(4 * 8), "total_bits_int8")
+    assert between == pytest.approx(9.6e6 / math.sqrt(4 * 8))
+    assert stripes.mean_at(8, "total_bits_int8") == pytest.approx(1.2e6)
+    assert stripes.mean_at(2, "total_bits_int8") is None
+    assert stripes.mean_at(2, "total_bits_int8", dense=9.6e6) == pytest.approx(4.8e6)
+    assert stripes.mean_at(64, "total_bits_int8") is None
+    assert study.curve("unstructured").mean_at(8, "us_per_step") is None
+
+
+def test_other_files_and_studies_that_have_not_begun_are_refused():
+    with pytest.raises(ArgumentError, match="this is none"):
+        read_study({"rows": []})
+    result = make_result()
+    result["rows"] = [row for row in result["rows"] if row["pattern"] != "dense"]
+    with pytest.raises(ArgumentError, match="dense reference is not trained yet"):
+        read_study(result)

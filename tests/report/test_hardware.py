@@ -1,0 +1,63 @@
+from csbrnn.report.hardware import fixed_point_markdown, patterns_markdown, utilization_markdown
+
+
+def row(**change):
+    found = {
+        "case": "sr",
+        "arch": "pe256",
+        "pattern": "csb",
+        "block": "32x32",
+        "row_group": 4,
+        "goal": 0.97,
+        "cycles": 3825.0,
+        "latency_cycles": 4430,
+        "pes": 256,
+        "utilization": 0.99928,
+    }
+    return found | change
+
+
+BASELINES = {
+    "lock_step": {"utilization": 0.3},
+    "lock_step_neighbours": {"utilization": 0.66},
+    "unbalanced": {"utilization": 0.9},
+}
+
+
+def test_utilization():
+    rows = [
+        row(baselines=BASELINES),
+        row(block="4x64", goal=None),
+        row(row_group=1, case="mt", pes=512),
+        row(pattern="banks"),
+        row(arch="pe256 of 1 lane"),
+    ]
+    lines = utilization_markdown({"rows": rows}).splitlines()[4:]
+    assert lines == [
+        "| SR: LSTM 2 x 1024, 13.5x, 256 | 32x32, row groups of 4 | 3,825 | 4,430 | **99.9%** "
+        "| 97.0% | 90.0% | 30.0% / 66.0% |",
+        "| SR: LSTM 2 x 1024, 13.5x, 256 | 4x64, stripes of 4 rows | 3,825 | 4,430 | **99.9%** "
+        "|  |  |  |",
+        "| MT: LSTM 2 x 1500, 12x, 512 | 32x32, free rows | 3,825 | 4,430 | **99.9%** "
+        "| 97.0% |  |  |",
+    ]
+
+
+def test_patterns():
+    rows = [row(), row(pattern="blocks", block="8x8"), row(arch="pe256 of 1 lane", row_group=1)]
+    lines = patterns_markdown({"rows": rows}).splitlines()[4:]
+    assert lines == [
+        "| block sparsity, 8x8 | 8 x 2 | 3,825 | 99.9% |",
+        "| CSB 32x32, free rows | 16 x 1 | 3,825 | 99.9% |",
+    ]
+
+
+def test_fixed_point():
+    assert "Not simulated yet" in fixed_point_markdown({})
+    bits = {"fp32": 2.0, "fixed16": 2.0001, "fixed12": 1.9999, "characters": 6400}
+    reached = {"cycles": 900.0, "pes": 64, "utilization": 0.5}
+    demo = {"dense": bits, "pruned": bits | {"pe64": reached, "pe256": reached}}
+    text = fixed_point_markdown({"demo": demo})
+    assert "6,400 characters" in text
+    assert "| pruned | 2.0000 | +0.00010 | -0.00010 |" in text
+    assert "900 cycles on 64 PEs (utilization 50.0%)" in text

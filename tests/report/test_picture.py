@@ -1,0 +1,83 @@
+import builtins
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("plotly")
+
+from csbrnn.errors import MissingDependencyError
+from csbrnn.report import AXES, draw_html, draw_png, picture, read_study
+
+from .results import DENSE, PATTERNS, RATES, make_result
+
+
+def test_a_png_has_four_plots_with_every_curve(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append(self))
+    draw_png(read_study(make_result()), tmp_path / "x.png")
+    axes = drawn[0].axes
+    assert [a.get_xlabel() for a in axes] == [axis.title for axis in AXES]
+    by_rate = axes[0].get_legend_handles_labels()
+    assert by_rate[1] == list(PATTERNS)
+    line = by_rate[0][0].lines[0]
+    assert list(line.get_xdata()) == list(RATES)
+    assert line.get_ydata()[0] == pytest.approx(DENSE + 0.001 + 0.02)
+    assert [label.get_text() for label in axes[0].get_xticklabels()] == ["4x", "8x", "16x", "32x"]
+    deployed = axes[1].get_legend_handles_labels()[0][0].lines[0]
+    assert deployed.get_ydata()[-1] == pytest.approx(DENSE + 0.001 + 0.02 + 0.001)  # at 4x, in int8
+    assert [a.get_ylabel() for a in axes[:2]] == [
+        "bits per character",
+        "bits per character in int8, as deployed",
+    ]
+    # Unstructured has no time: it is in the plot against time by name only.
+    assert list(axes[2].get_legend_handles_labels()[0][0].lines[0].get_xdata()) == []
+
+
+def test_a_png_is_written(tmp_path):
+    draw_png(read_study(make_result(seeds=(0,), patterns=["unstructured"])), tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("without", ["us_per_step", "gap"])
+def test_what_is_not_measured_is_left_out(tmp_path, without):
+    result = make_result(seeds=(0,), patterns=["stripes of 4"])
+    for row in result["rows"]:
+        row[without] = None
+    draw_png(read_study(result), tmp_path / "x.png")
+    draw_html(read_study(result), tmp_path / "x.html")
+
+
+def test_a_study_of_a_dense_network_alone_can_be_drawn(tmp_path):
+    draw_png(read_study(make_result(patterns=())), tmp_path / "x.png")
+    draw_html(read_study(make_result(patterns=())), tmp_path / "x.html")
+
+
+def test_a_page_needs_nothing_else(tmp_path):
+    draw_html(read_study(make_result()), tmp_path / "x.html")
+    page = (tmp_path / "x.html").read_text()
+    for label in PATTERNS:
+        assert label in page
+    assert "plotly.js v" in page
+    assert "<script src=" not in page
+
+
+def test_methods_are_named_where_there_are_several():
+    study = read_study(make_result(methods=("admm", "gradual")))
+    names = {picture._line(study, curve, AXES[0]).name for curve in study.curves}
+    assert "unstructured, gradual" in names
+
+
+@pytest.mark.parametrize(("draw", "package"), [(draw_png, "matplotlib"), (draw_html, "plotly")])
+def test_missing_libraries_are_named(tmp_path, monkeypatch, draw, package):
+    real = builtins.__import__
+
+    def refuse(name, *args):
+        if name.startswith(package):
+            raise ModuleNotFoundError(name)
+        return real(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingDependencyError, match=rf"{package}: pip install 'csbrnn\[study\]'"):
+        draw(read_study(make_result()), tmp_path / "x")

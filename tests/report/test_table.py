@@ -1,0 +1,85 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from csbrnn.patterns.text import PATTERNS
+from csbrnn.report import grid_markdown, no_loss, no_loss_markdown, read_study, terminal_tables
+from csbrnn.report.table import HARDWARE_FRIENDLY
+
+from .results import WEIGHTS, make_result
+
+
+def entries(**changes):
+    study = read_study(make_result(**changes))
+    return {entry.curve.label: entry for entry in no_loss(study)}
+
+
+def test_no_loss_is_within_two_standard_errors_of_the_dense_network():
+    found = entries()  # the error is 0.01, so a loss of 0.02 counts as none
+    unstructured, stripes = found["unstructured"], found["stripes of 4"]
+    assert unstructured.rate == pytest.approx(4)
+    assert stripes.rate == pytest.approx(2 ** (0.02 / 0.0125))
+    assert stripes.weights == pytest.approx(WEIGHTS / stripes.rate, rel=1e-5)
+    assert unstructured.bits == pytest.approx(16 * WEIGHTS / 4)
+    assert unstructured.us_per_step is None
+    assert 60 > stripes.us_per_step > 7  # between dense and 4x
+
+
+def test_another_tolerance():
+    study = read_study(make_result())
+    assert no_loss(study, 0.03)[0].rate == pytest.approx(8)
+    assert no_loss(study, 1.0)[0].at_least
+
+
+def test_patterns_compare_with_unstructured_at_equal_accuracy():
+    stripes = entries()["stripes of 4"]
+    rate = 2 ** (0.03 / 0.0125)  # where it loses what unstructured loses at 8x
+    assert stripes.relative_rate == pytest.approx(rate / 8)
+    allowed = 0.03 + 2 * math.hypot(0.002, 0.002)
+    assert stripes.within == pytest.approx(2 ** (allowed / 0.0125) / 8)
+    assert stripes.relative_bits == pytest.approx((9.6 / rate) / (16 / 8))
+    assert entries()["unstructured"].relative_rate == pytest.approx(1)
+    without = entries(patterns=["stripes of 4"])["stripes of 4"]
+    assert (without.relative_rate, without.relative_bits) == (None, None)
+
+
+def test_methods_compare_with_their_own_unstructured():
+    study = read_study(make_result(methods=("admm", "gradual")))
+    assert [entry.relative_rate for entry in no_loss(study)[:2]] == pytest.approx([1, 1])
+
+
+def test_every_known_pattern_is_judged():
+    assert set(PATTERNS) <= set(HARDWARE_FRIENDLY)
+
+
+def test_the_table_as_text():
+    lines = no_loss_markdown(read_study(make_result())).splitlines()
+    assert "within +0.0200" in lines[0]
+    assert lines[4].startswith("| dense |  | yes | 1.0x | 1.00M | 8.00M | 60.0 |")
+    assert lines[5] == "| unstructured | admm | no | 4.0x | 250k | 4.00M |  | 1.00 |  | 1.00 |"
+    assert lines[8].startswith("| new | admm |  | 2.0x |")
+    assert ">= 32.0x" in no_loss_markdown(read_study(make_result()), tolerance=1.0)
+
+
+def test_the_grid_as_text():
+    lines = grid_markdown(read_study(make_result())).splitlines()
+    assert lines[2] == "| pattern | method | 4x | 8x | 16x | 32x |"
+    assert lines[4].startswith("| unstructured | admm | +0.0200 ± 0.0010 | +0.0300 ± 0.0010 |")
+    accuracy = grid_markdown(read_study(make_result(lower_is_better=False, seeds=(0,))))
+    assert "| unstructured | admm | -0.0200 | -0.0300 |" in accuracy
+
+
+def test_tables_fit_a_terminal():
+    screen = io.StringIO()
+    result = make_result()
+    for row in result["rows"]:
+        row["label"] = row["label"].replace("row-balanced", "bank-balanced, 64")
+        row["method"] = row["method"] and "admm, whole units"
+    Console(file=screen, width=80).print(terminal_tables(read_study(result)))
+    shown = screen.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    for text in ("stripes of 4", "bank-balanced, 64", "+0.0250", "0.66", "10.8", "No loss"):
+        assert text in shown
+    assert "…" not in shown
