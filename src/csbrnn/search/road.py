@@ -1,0 +1,311 @@
+"""`Road`: how one network is trained: dense first, then on, dense or pruned."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar, final
+
+import torch
+from torch import nn
+
+from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.pruning import Pruner, Recipe, prune_
+from csbrnn.tasks.task import Network, Score, Task
+from csbrnn.tasks.training import Training
+
+__all__ = ["METHOD_KEYS", "Road", "Trained", "forget", "replaced"]
+
+METHOD_KEYS: Final = ("training", "dropout", "teacher")
+"""Keys of a [method] table that are no fields of a `csbrnn.pruning.Recipe`."""
+
+TEACHERS: Final = ("finished", "start")
+"""Whom pruned networks learn from where they distill: the dense network after equally long
+training, or the one that all start from."""
+
+_CHECKPOINT: Final = "checkpoint.pt"
+_WEIGHTS: Final = "weights.pt"
+
+_FINISH_SEED: Final = 10_000
+"""Added to the seed when roads part: other batches than before, the same on every road."""
+
+T = TypeVar("T")
+Watch = Callable[[nn.Module, int, float], object]
+
+
+@final
+@dataclass(frozen=True)
+class Trained:
+    """A network at the end of its road.
+
+    Attributes:
+        model: In evaluation mode; pruned to exact zeros where a recipe says so.
+        score: On held-out data; None if training diverged.
+    """
+
+    model: nn.Module
+    score: Score | None
+
+    @property
+    def metric(self) -> float:
+        """The score's value; NaN if training diverged."""
+        return math.nan if self.score is None else self.score.value
+
+
+@final
+@dataclass(frozen=True)
+class Road:
+    """How networks of a task are trained, so that they compare.
+
+    A dense network is trained by ``start``. From there roads part: the dense reference goes on by
+    ``finish``, pruned ones by ``pruned``, for as many steps on the same batches.
+
+    Attributes:
+        task: What is learned.
+        start: Training before the roads part.
+        finish: Training of the dense reference after that.
+        pruned: Training of pruned networks after that.
+        recipe: Fields of a `csbrnn.pruning.Recipe` but for pattern and rate.
+        dropout: Of networks while they are pruned; None for the same as before.
+        teacher: One of `TEACHERS`.
+        device: What to train on, as torch names it.
+    """
+
+    task: Task
+    start: Training
+    finish: Training
+    pruned: Training
+    recipe: Mapping[str, Any]
+    dropout: float | None = None
+    teacher: str = TEACHERS[0]
+    device: str = "cpu"
+
+    @classmethod
+    def read(cls, task: Task, tables: Mapping[str, Any], teacher: str = TEACHERS[0]) -> Road:
+        """Reads the tables [start], [finish] and [method] of a recipe file.
+
+        Args:
+            task: The task, whose own training is what tables change.
+            tables: The file's contents.
+            teacher: Where the [method] table doesn't say.
+
+        Raises:
+            ArgumentError: A setting is unknown or out of range.
+        """
+        start = replaced("start", task.training, tables.get("start", {}))
+        finish = replaced("finish", task.training, tables.get("finish", {}))
+        method = tables.get("method")
+        if not isinstance(method, Mapping):
+            raise ArgumentError("[method] must say how to prune, such as method = {name = ...}")
+        changes = method.get("training", {})
+        if "steps" in changes:
+            raise ArgumentError(
+                "method.training.steps: pruned networks train as long as [finish] says, so that"
+                " they compare with the dense one; change it there"
+            )
+        dropout = method.get("dropout")
+        if dropout is not None:
+            replace(task.network, dropout=dropout)  # refuses what is out of range
+        teacher = method.get("teacher", teacher)
+        if teacher not in TEACHERS:
+            raise ArgumentError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}")
+        return cls(
+            task,
+            start,
+            finish,
+            replaced("method.training", finish, changes),
+            {key: value for key, value in method.items() if key not in METHOD_KEYS},
+            dropout,
+            teacher,
+        )
+
+    def recipe_for(self, pattern: str, pruning_rate: float, **fields: Any) -> Recipe:
+        """Returns the recipe of a pruned network.
+
+        Raises:
+            CsbrnnError: It can't work, or takes more steps than there are.
+        """
+        given = {**self.recipe, **fields}
+        if fixed := [key for key in ("pattern", "density", "pruning_rate") if key in self.recipe]:
+            raise ArgumentError(f"[method] must leave out {', '.join(fixed)}: it is varied")
+        recipe = Recipe.from_dict(given | {"pattern": pattern, "pruning_rate": pruning_rate})
+        if recipe.method.total_steps > self.pruned.steps:
+            raise ArgumentError(
+                f"the schedule takes {recipe.method.total_steps} steps, and [finish] has only"
+                f" {self.pruned.steps}"
+            )
+        return recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that results depend on, JSON-able; places of data and devices left out."""
+        task = {k: v for k, v in dataclasses.asdict(self.task).items() if k != "data"}  # type: ignore[call-overload]
+        return {
+            "task": {"name": self.task.name, **task, "fingerprint": self.task.fingerprint()},
+            "start": dataclasses.asdict(self.start),
+            "finish": dataclasses.asdict(self.finish),
+            "pruned": dataclasses.asdict(self.pruned),
+            "recipe": dict(self.recipe),
+            "dropout": self.dropout,
+            "teacher": self.teacher,
+        }
+
+    def begin(
+        self, network: Network, seed: int, directory: Path, watch: Watch | None = None
+    ) -> Path:
+        """Trains the dense network up to where roads part, unless that is done.
+
+        Processes on one machine that need the same one wait for each other.
+
+        Returns:
+            ``directory``, which now holds its weights.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        with _locked(directory / "lock"):
+            if not (directory / _WEIGHTS).exists():
+                model = self.task.build(network, seed=seed).to(self.device)
+                self._train(model, replace(self.start, seed=seed), directory, None, watch)
+                _save(model, directory)
+                forget(directory)
+        return directory
+
+    def go_on(
+        self,
+        network: Network,
+        seed: int,
+        start: Path,
+        directory: Path,
+        recipe: Recipe | None = None,
+        teacher: Path | None = None,
+        watch: Watch | None = None,
+    ) -> Trained:
+        """Trains a network from where roads part to the end, resuming from its checkpoint.
+
+        Args:
+            network: Its sizes.
+            seed: Of the dense network and of the batches.
+            start: Directory of the network to start from.
+            directory: For checkpoint and weights.
+            recipe: How to prune it; None for the dense reference.
+            teacher: Directory of the network to distill from; None for a copy of the start.
+            watch: Called after each step with the network, the steps done and the batch's loss.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        if recipe is not None and self.dropout is not None:
+            network = replace(network, dropout=self.dropout)
+        model = self.task.build(network, seed=seed)
+        model.load_state_dict(_load(start))
+        model.to(self.device)
+        pruner = None
+        if recipe is not None:
+            pruner = self._prune(model, network, seed, recipe, teacher)
+        training = self.finish if recipe is None else self.pruned
+        training = replace(training, seed=_FINISH_SEED + seed)
+        try:
+            self._train(model, training, directory, pruner, watch)
+            if pruner is not None and _finite(model):
+                pruner.finalize()
+        except BaseException as error:
+            if pruner is not None:  # it will not be finished; whoever goes on makes one anew
+                pruner.detach()
+            # Projections refuse weights that diverged. Here that is a result, by the score.
+            if not isinstance(error, ArgumentError) or _finite(model):
+                raise
+        model.eval()
+        if not _finite(model):
+            return Trained(model, None)
+        _save(model, directory)
+        score = self.task.evaluate(model)
+        return Trained(model, score if math.isfinite(score.value) else None)
+
+    def _prune(
+        self, model: nn.Module, network: Network, seed: int, recipe: Recipe, teacher: Path | None
+    ) -> Pruner:
+        if recipe.distill is None or teacher is None:
+            return prune_(model, recipe)
+        learned = self.task.build(network, seed=seed)
+        learned.load_state_dict(_load(teacher))
+        return prune_(model, recipe, teacher=learned)
+
+    def _train(
+        self,
+        model: nn.Module,
+        training: Training,
+        directory: Path,
+        pruner: Pruner | None,
+        watch: Watch | None,
+    ) -> None:
+        def progress(done: int, loss: float) -> None:
+            if watch is not None:
+                watch(model, done, loss)
+
+        self.task.train(
+            model,
+            training,
+            checkpoint=directory / _CHECKPOINT,
+            pruner=pruner,
+            progress=progress,
+        )
+
+
+def replaced(where: str, default: T, changes: Any) -> T:
+    """Returns a dataclass with some fields changed, as a table of a recipe file says.
+
+    Raises:
+        ArgumentError: A field is unknown, or a value doesn't fit.
+    """
+    names = [field.name for field in dataclasses.fields(default)]  # type: ignore[arg-type]
+    if not isinstance(changes, Mapping):
+        raise ArgumentError(f"{where} must be a table of settings, not {changes!r}")
+    if unknown := [key for key in changes if key not in names]:
+        raise ArgumentError(
+            f"{where} has the settings {', '.join(names)}, and no {', '.join(map(repr, unknown))}"
+        )
+    try:
+        return replace(default, **changes)  # type: ignore[type-var]
+    except CsbrnnError as error:
+        raise ArgumentError(f"{where}: {error}") from None
+
+
+def forget(directory: Path, *, unfinished: bool = False) -> None:
+    """Drops the checkpoint in a directory, several times as large as the weights beside it.
+
+    Until whoever asked for the network has noted its score, the checkpoint must stay: it is what
+    a run goes on from after a kill.
+
+    Args:
+        directory: Of a run.
+        unfinished: Whether to drop it even if training has not ended.
+    """
+    if unfinished or (directory / _WEIGHTS).exists():
+        (directory / _CHECKPOINT).unlink(missing_ok=True)
+
+
+def _finite(model: nn.Module) -> bool:
+    return all(bool(value.isfinite().all()) for value in model.parameters())
+
+
+def _load(directory: Path) -> dict[str, Any]:
+    weights: dict[str, Any] = torch.load(
+        directory / _WEIGHTS, map_location="cpu", weights_only=True
+    )
+    return weights
+
+
+def _save(model: nn.Module, directory: Path) -> None:
+    """Replaces the weights at once or not at all."""
+    partial = directory / f"{_WEIGHTS}.partial"
+    torch.save(model.state_dict(), partial)
+    os.replace(partial, directory / _WEIGHTS)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

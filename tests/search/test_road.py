@@ -1,0 +1,77 @@
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from csbrnn.errors import ArgumentError
+from csbrnn.search.recipe import read_recipe
+from csbrnn.search.road import Road, forget, replaced
+from csbrnn.tasks.training import Training
+
+from .recipes import recipe
+
+
+@pytest.fixture
+def read(tmp_path):
+    return read_recipe(recipe(tmp_path))
+
+
+def test_the_start_is_trained_once(tmp_path, read):
+    steps = []
+    for _ in range(2):
+        read.road.begin(read.network, 0, tmp_path / "start", lambda *args: steps.append(args[1]))
+    assert steps == list(range(1, 25))
+    assert not (tmp_path / "start" / "checkpoint.pt").exists()
+
+
+def test_roads_part_at_the_same_network_and_end_at_what_was_measured(tmp_path, read):
+    road = read.road
+    start = road.begin(read.network, 0, tmp_path / "start")
+    dense = road.go_on(read.network, 0, start, tmp_path / "dense")
+    again = road.go_on(read.network, 0, start, tmp_path / "again")
+    assert dense.metric == again.metric  # training repeats exactly
+    pruned = road.go_on(
+        read.network,
+        0,
+        start,
+        tmp_path / "pruned",
+        road.recipe_for(read.pattern, 4),
+        tmp_path / "dense",
+    )
+    assert not pruned.model.training
+    weight = pruned.model.rnn.weight_hh_l0
+    assert int(weight.count_nonzero()) <= weight.numel() // 4
+    stored = torch.load(tmp_path / "pruned" / "weights.pt", weights_only=True)
+    torch.testing.assert_close(stored["rnn.weight_hh_l0"], weight.data, rtol=0, atol=0)
+    assert road.task.evaluate(pruned.model).value == pruned.metric
+
+
+def test_checkpoints_go_when_they_are_of_no_more_use(tmp_path):
+    checkpoint, weights = tmp_path / "checkpoint.pt", tmp_path / "weights.pt"
+    checkpoint.touch()
+    forget(tmp_path)
+    assert checkpoint.exists()  # training has not ended
+    weights.touch()
+    forget(tmp_path)
+    assert not checkpoint.exists()
+    weights.unlink()
+    checkpoint.touch()
+    forget(tmp_path, unfinished=True)
+    assert not checkpoint.exists()
+
+
+def test_settings_of_a_file():
+    training = Training(steps=10, learning_rate=0.1)
+    assert replaced("finish", training, {"steps": 20}).steps == 20
+    with pytest.raises(ArgumentError, match=r"finish has the settings steps, .*no 'step'"):
+        replaced("finish", training, {"step": 20})
+    with pytest.raises(ArgumentError, match=r"finish: .*steps must be"):
+        replaced("finish", training, {"steps": 0})
+    with pytest.raises(ArgumentError, match="finish must be a table"):
+        replaced("finish", training, 3)
+
+
+def test_a_method_is_needed(read):
+    with pytest.raises(ArgumentError, match=r"\[method\] must say how"):
+        Road.read(read.road.task, {})
