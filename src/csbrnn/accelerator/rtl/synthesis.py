@@ -1,0 +1,147 @@
+"""Synthesis and place and route of the engine: what it takes, and how fast it can be clocked."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.rtl.emit import TOP, UNINITIALIZED, emit_rtlil
+from csbrnn.accelerator.tools import require_tool, run_tool, run_yosys
+from csbrnn.errors import ArgumentError
+
+__all__ = ["ECP5_PART", "FAMILIES", "Resources", "place_and_route", "synthesize"]
+
+FAMILIES: Final = ("ecp5", "xilinx")
+"""What can be synthesized for: Lattice ECP5, AMD UltraScale+."""
+
+ECP5_PART: Final = "LFE5U-85F-8BG756"
+"""The part that place and route is for: the largest ECP5 at its fastest speed grade."""
+
+_ROUTE_MHZ: Final = 150
+"""What the router aims at."""
+
+_COUNTED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "ecp5": {
+        "lut": ("LUT4",),
+        "ff": ("TRELLIS_FF",),
+        "block_ram": ("DP16KD",),
+        "dsp": ("MULT18X18D",),
+        "carry": ("CCU2C",),
+        "distributed_ram": ("TRELLIS_DPR16X4",),
+    },
+    "xilinx": {
+        "lut": tuple(f"LUT{k}" for k in range(1, 7)),
+        "ff": ("FDRE", "FDSE", "FDCE", "FDPE"),
+        "block_ram": ("RAMB36E2", "RAMB18E2"),
+        "ultra_ram": ("URAM288", "URAM288_BASE"),
+        "dsp": ("DSP48E2",),
+        "carry": ("CARRY8", "CARRY4"),
+        "distributed_ram": ("RAM32M", "RAM32M16", "RAM64M", "RAM64M8", "RAM64X1D", "RAM32X1D"),
+        "shift_register": ("SRL16E", "SRLC32E"),
+    },
+}
+"""What a family's cells count as."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an engine takes.
+
+    Attributes:
+        family: One of `FAMILIES`.
+        cells: Cells by what they are; a 36-kbit block RAM counts once, as does one of 18.
+    """
+
+    family: str
+    cells: dict[str, int]
+
+
+def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resources:
+    """Synthesize with Yosys and count cells.
+
+    Args:
+        arch: The engine.
+        family: One of `FAMILIES`.
+        netlist: Where place and route's input goes, for ECP5.
+
+    Raises:
+        ArgumentError: The family is not known.
+        MissingDependencyError: Yosys is not installed.
+    """
+    if family not in FAMILIES:
+        raise ArgumentError(f"family must be one of {', '.join(FAMILIES)}, not {family!r}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script = [f"read_rtlil {path.name}" for path in emit_rtlil(arch, folder)]
+        script.append(f"delete {UNINITIALIZED}")
+        if family == "ecp5":
+            script.append(f"synth_ecp5 -top {TOP} -json netlist.json")
+        else:
+            script.append(f"synth_xilinx -family xcup -top {TOP} -noiopad")
+        script.append("tee -o stat.json stat -json")
+        run_yosys(script, folder)
+        cells = _cells((folder / "stat.json").read_text("utf-8"))
+        if netlist is not None:
+            netlist.write_bytes((folder / "netlist.json").read_bytes())
+    return Resources(
+        family,
+        {
+            kind: sum(cells.get(name, 0) for name in names)
+            for kind, names in _COUNTED[family].items()
+        },
+    )
+
+
+def place_and_route(netlist: Path, *, seed: int = 1) -> dict[str, Any]:
+    """Place and route on `ECP5_PART` with nextpnr; takes minutes.
+
+    Args:
+        netlist: Of `synthesize`.
+        seed: Of the placer.
+
+    Returns:
+        ``fmax_mhz`` and ``utilization``: used and available cells by kind.
+
+    Raises:
+        MissingDependencyError: nextpnr is not installed.
+        ToolError: The engine doesn't fit.
+    """
+    command = [
+        *require_tool("nextpnr-ecp5"),
+        "--85k",
+        "--package",
+        "CABGA756",
+        "--speed",
+        "8",
+        "--json",
+        netlist.name,
+        "--freq",
+        str(_ROUTE_MHZ),
+        "--seed",
+        str(seed),
+        "--report",
+        "report.json",
+        "--lpf-allow-unconstrained",
+        "--timing-allow-fail",
+        "--quiet",
+    ]
+    run_tool(command, netlist.parent)
+    report = json.loads((netlist.parent / "report.json").read_text("utf-8"))
+    (clock,) = report["fmax"].values()
+    used = {
+        kind: (cells["used"], cells["available"])
+        for kind, cells in report["utilization"].items()
+        if cells["used"]
+    }
+    return {"fmax_mhz": clock["achieved"], "utilization": used, "seed": seed, "part": ECP5_PART}
+
+
+def _cells(text: str) -> dict[str, int]:
+    """Cells of the whole design by type, from Yosys' statistics."""
+    found = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
+    return {str(name): int(count) for name, count in found.items()}

