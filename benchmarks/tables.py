@@ -22,6 +22,12 @@ from typing import Any
 
 from csbrnn.bench.goals import reached
 from csbrnn.bench.markdown import case_markdown, goals_markdown
+from csbrnn.report import grid_markdown, no_loss_markdown, read_study
+from csbrnn.report.hardware import (
+    fixed_point_markdown,
+    patterns_markdown,
+    utilization_markdown,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -88,9 +94,42 @@ def goals() -> str:
     return goals_markdown(_benches())
 
 
-TABLES: dict[str, Callable[[], str]] = {"demo": demo, "goals": goals} | {
-    f"bench_{case}": partial(bench, case) for case in RUNS
+STUDIES = ("char_lm", "digits")
+"""Recipes in ``studies/`` whose results are committed as ``study_NAME.json``."""
+
+
+def study(name: str) -> str:
+    """A page's tables of one study: what ``csbrnn study studies/NAME.toml`` found."""
+    path = RESULTS / f"study_{name}.json"
+    if not path.exists():
+        return f"Not run yet: `csbrnn study studies/{name}.toml`."
+    result = read_study(_read(path.name))
+    parts = [no_loss_markdown(result), grid_markdown(result)]
+    if (ROOT / "docs" / "pictures" / f"{name}.png").exists():
+        parts.append(f"![Accuracy against rate, bits, time and bytes](pictures/{name}.png)")
+    return "\n\n".join(parts)
+
+
+HARDWARE = {
+    "utilization": utilization_markdown,
+    "patterns": patterns_markdown,
+    "fixed_point": fixed_point_markdown,
 }
+
+
+def accelerator(name: str) -> str:
+    """A table of what ``benchmarks/accelerator.py`` modelled and simulated."""
+    if not (RESULTS / "accelerator.json").exists():
+        return "Not modelled yet: `python benchmarks/accelerator.py`."
+    return HARDWARE[name](_read("accelerator.json"))
+
+
+TABLES: dict[str, Callable[[], str]] = (
+    {"demo": demo, "goals": goals}
+    | {f"bench_{case}": partial(bench, case) for case in RUNS}
+    | {f"study_{name}": partial(study, name) for name in STUDIES}
+    | {f"accelerator_{name}": partial(accelerator, name) for name in HARDWARE}
+)
 
 
 def measure(cases: list[str]) -> None:

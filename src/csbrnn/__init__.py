@@ -24,18 +24,31 @@ if TYPE_CHECKING:
     from csbrnn.cells import CELLS, Cell, Stack
     from csbrnn.model import PackedModel, load, save
     from csbrnn.nn import pack
-    from csbrnn.patterns import CSB, Pattern, Unstructured
+    from csbrnn.patterns import (
+        CSB,
+        NM,
+        BankBalanced,
+        Block,
+        BlockCirculant,
+        Pattern,
+        RowBalanced,
+        RowColumn,
+        Unstructured,
+    )
     from csbrnn.pruning import (
         ADMM,
         Distillation,
         Gradual,
+        GroupLasso,
         OneShot,
         Pruner,
         Recipe,
+        ThresholdPruning,
         prune_,
         pruner_of,
     )
     from csbrnn.runtime import Engine, State, compile
+    from csbrnn.units import Permutation, permute_, shrink
 
 __version__ = "0.1.0"
 
@@ -44,18 +57,31 @@ _ROOMS = {
     "cells": ("CELLS", "Cell", "Stack"),
     "model": ("PackedModel", "load", "save"),
     "nn": ("pack",),
-    "patterns": ("CSB", "Pattern", "Unstructured"),
+    "patterns": (
+        "CSB",
+        "NM",
+        "BankBalanced",
+        "Block",
+        "BlockCirculant",
+        "Pattern",
+        "RowBalanced",
+        "RowColumn",
+        "Unstructured",
+    ),
     "pruning": (
         "ADMM",
         "Distillation",
         "Gradual",
+        "GroupLasso",
         "OneShot",
         "Pruner",
         "Recipe",
+        "ThresholdPruning",
         "prune_",
         "pruner_of",
     ),
     "runtime": ("Engine", "State", "compile"),
+    "units": ("Permutation", "permute_", "shrink"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 #: Rooms that need PyTorch.
@@ -65,28 +91,39 @@ __all__ = [
     "ADMM",
     "CELLS",
     "CSB",
+    "NM",
+    "BankBalanced",
+    "Block",
+    "BlockCirculant",
     "Cell",
     "CsbrnnError",
     "CsbrnnWarning",
     "Distillation",
     "Engine",
     "Gradual",
+    "GroupLasso",
     "MissingDependencyError",
     "OneShot",
     "PackedModel",
     "Pattern",
+    "Permutation",
     "Pruner",
     "Recipe",
+    "RowBalanced",
+    "RowColumn",
     "Stack",
     "State",
+    "ThresholdPruning",
     "Unstructured",
     "compile",
     "errors",
     "load",
     "pack",
+    "permute_",
     "prune_",
     "pruner_of",
     "save",
+    "shrink",
 ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from csbrnn import __version__
+from csbrnn.cli_hw import hw
 from csbrnn.errors import ArgumentError, CsbrnnError
 
 if TYPE_CHECKING:
@@ -22,10 +23,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(hw)
 
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a packed model.")]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")
+]
+KeepFp32 = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Pattern of LAYER/PARAMETER that is not rounded, e.g. `output/*`. May be given several"
+        " times."
+    ),
 ]
 Threads = Annotated[int, typer.Option(min=1, max=256, help="Threads of the engine.")]
 
@@ -93,6 +102,15 @@ def pack(
             "Left out: whichever is smallest for each matrix."
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the weights of recurrent and linear layers: fp32, bf16, int8, fixed16, "
+            "fixed12. [that which the module is trained for, or fp32]",
+            show_default=False,
+        ),
+    ] = None,
+    keep_fp32: KeepFp32 = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Unpickle a whole module: runs code from the file.")
     ] = False,
@@ -113,6 +131,8 @@ def pack(
     packed = pack_module(
         load_module(module, checkpoint, trust=trust),
         pattern=None if pattern is None else parse_pattern(pattern),
+        precision=precision,
+        keep_fp32=keep_fp32 or (),
     )
     save(packed, out)
     inspection = inspect_model(packed)
@@ -129,6 +149,43 @@ def inspect(model: ModelDir, json_file: Json = None) -> None:
     inspection = inspect_model(load(model))
     _console().print(inspection.sizes(), inspection.balance())
     _write_json(json_file, inspection.to_dict())
+
+
+@app.command()
+def accuracy(
+    model: ModelDir,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A text file, or a .npy array (steps, features) or (steps,)."
+        ),
+    ],
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="To try. May be given several times. [fp32, bf16, int8]", show_default=False
+        ),
+    ] = None,
+    keep_fp32: KeepFp32 = None,
+    steps: Annotated[int, typer.Option(min=2, help="Most steps of INPUT to take.")] = 2000,
+    json_file: Json = None,
+) -> None:
+    """Show what each precision costs a model in accuracy, on your own data.
+
+    For a character model on a text, in bits per character.
+    """
+    from csbrnn.commands.accuracy import measure_accuracy
+    from csbrnn.model import load
+
+    report = measure_accuracy(
+        load(model),
+        source,
+        precisions=precision or ("fp32", "bf16", "int8"),
+        keep_fp32=keep_fp32 or (),
+        steps=steps,
+    )
+    _console().print(report.table())
+    _write_json(json_file, report.to_dict())
 
 
 @app.command()
@@ -273,6 +330,130 @@ def export(
         load(model), out, name=name, weights=weights, isas=isa or None, console=_console()
     )
     _write_json(json_file, result)
+
+
+@app.command()
+def study(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="TOML file: what to compare, and on which task."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory for everything. [studies-out/NAME]", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Processes at a time.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of each.")] = 1,
+    device: Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")] = "cpu",
+    hours: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after so long; to be gone on with later.")
+    ] = None,
+    timing: Annotated[
+        bool, typer.Option("--time/--no-time", help="Race the packed networks at the end.")
+    ] = True,
+    json_file: Json = None,
+) -> None:
+    """Compare patterns, methods and rates on a task, as a recipe file says.
+
+    Killed or interrupted, the same command goes on where it stopped.
+    """
+    from csbrnn.commands.study import run_study
+
+    result = run_study(
+        recipe,
+        out=out,
+        data=data,
+        parallel=jobs,
+        threads=threads,
+        device=device,
+        hours=hours,
+        timing=timing,
+        console=_console(),
+    )
+    _write_json(json_file, result)
+
+
+@app.command()
+def search(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="TOML file: task, pattern, method, first rate."),
+    ],
+    out: Annotated[Path, typer.Option(help="Directory for the log and the networks.")],
+    data: Annotated[
+        str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads to train with.")] = 1,
+    device: Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")] = "cpu",
+    json_file: Json = None,
+) -> None:
+    """Find the highest pruning rate at no loss.
+
+    Raises the rate while accuracy holds, then backs off and halves the step. Killed or
+    interrupted, the same command goes on where it stopped.
+    """
+    from csbrnn.commands.search import run_search
+
+    result = run_search(recipe, out, data=data, threads=threads, device=device, console=_console())
+    _write_json(json_file, result)
+
+
+@app.command()
+def explore(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="SPACE", help="TOML file: task, space, accuracy bound, budget."),
+    ],
+    out: Annotated[Path, typer.Option(help="Directory for networks, result and picture.")],
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Database that any number of workers share, such as "
+            "`postgresql+psycopg://user@host/name`. [SQLite in OUT]",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads to train with.")] = 1,
+    device: Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")] = "cpu",
+    json_file: Json = None,
+) -> None:
+    """Find the networks worth deploying: cell, size, pattern, rate, precision.
+
+    Trains under an accuracy bound against measured step time and bytes; ends with the Pareto front.
+    Killed or interrupted, the same command goes on. Started twice, two processes share the work.
+    """
+    from csbrnn.commands.explore import run_explore
+
+    result = run_explore(
+        recipe,
+        out,
+        storage=storage,
+        data=data,
+        threads=threads,
+        device=device,
+        console=_console(),
+    )
+    _write_json(json_file, result)
+
+
+@app.command()
+def report(
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="result.json of a study.")],
+    out: Annotated[Path, typer.Option(help="Directory for tables and pictures.")] = Path("."),
+    json_file: Json = None,
+) -> None:
+    """Draw a study anew from its result file: tables in Markdown, pictures as PNG and HTML."""
+    from csbrnn.commands.report import read_result, write_report
+
+    data = read_result(result)
+    write_report(data, out, _console())
+    _write_json(json_file, data)
 
 
 def main() -> None:

@@ -8,7 +8,9 @@
     ├── RecipeError             a recipe contradicts itself or the model (a ValueError)
     ├── UnsupportedModelError   a model holds parts we can't carry: all reasons at once
     ├── FormatError             a file or buffer from outside is not a valid packed model
-    └── MissingDependencyError  an optional package is needed (an ImportError)
+    ├── MissingDependencyError  an optional package is needed (an ImportError)
+    ├── ToolError               a program that was called has failed
+    └── HungError               simulated hardware doesn't come to an end
 
     CsbrnnWarning               something is likely not what was meant (a UserWarning)
     └── ScheduleWarning         pruning has not begun or not ended
@@ -26,9 +28,11 @@ __all__ = [
     "CsbrnnWarning",
     "EquationError",
     "FormatError",
+    "HungError",
     "MissingDependencyError",
     "RecipeError",
     "ScheduleWarning",
+    "ToolError",
     "UnsupportedModelError",
 ]
 
@@ -68,6 +72,14 @@ class FormatError(CsbrnnError):
 
 class MissingDependencyError(CsbrnnError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class ToolError(CsbrnnError):
+    """A program that was called has failed; the end of what it printed is in the message."""
+
+
+class HungError(CsbrnnError):
+    """Simulated hardware ran beyond the limit of cycles."""
 
 
 class CsbrnnWarning(UserWarning):

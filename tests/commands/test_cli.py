@@ -39,7 +39,9 @@ def call(monkeypatch, capsys, *args, stdin=""):
     return stop.value.code or 0, out, " ".join(err.split())
 
 
-@pytest.mark.parametrize("verb", ["demo", "pack", "inspect", "run", "bench", "export"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "pack", "inspect", "run", "bench", "export", "study", "report"]
+)
 def test_every_verb_explains_itself(verb):
     result = invoke(verb, "--help")
     assert result.exit_code == 0

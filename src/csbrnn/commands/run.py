@@ -169,7 +169,7 @@ def generate(
         yield vocabulary[token]
 
 
-def score(logits: npt.NDArray[np.float32], tokens: npt.NDArray[np.int32]) -> float:
+def score(logits: npt.NDArray[np.floating], tokens: npt.NDArray[np.int32]) -> float:
     """Mean bits that a language model needs for each next token.
 
     Shape:

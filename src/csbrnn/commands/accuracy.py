@@ -1,0 +1,118 @@
+"""``csbrnn accuracy``: what each precision costs a model, on a user's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.commands.run import load_array, score, vocabulary_of
+from csbrnn.compiler import PrecisionCost, calibrate, precision_report
+from csbrnn.errors import ArgumentError
+from csbrnn.model import Features, PackedModel, quantize
+from csbrnn.runtime import compile as compile_model
+from csbrnn.tasks.text import encode, read_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["AccuracyReport", "measure_accuracy"]
+
+
+@dataclass(frozen=True)
+class AccuracyReport:
+    """What each precision costs.
+
+    Attributes:
+        steps: Time steps of the data.
+        costs: Deviations from the model in fp32, and bytes.
+        bits_per_char: For character models, of each of ``costs``, by the compiled engine; else
+            empty.
+    """
+
+    steps: int
+    costs: tuple[PrecisionCost, ...]
+    bits_per_char: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        rows = [asdict(cost) for cost in self.costs]
+        for row, bits in zip(rows, self.bits_per_char, strict=False):
+            row["bits_per_char"] = bits
+        return {"steps": self.steps, "precisions": rows}
+
+    def table(self) -> Table:
+        """The same as a table to print."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(title=f"Over {self.steps:,} steps (measured)", box=box.SIMPLE_HEAD)
+        table.add_column("precision")
+        headings = ["mean error", "largest", "same choice", "bytes"]
+        for heading in [*(["bits/char"] if self.bits_per_char else []), *headings]:
+            table.add_column(heading, justify="right")
+        for k, cost in enumerate(self.costs):
+            table.add_row(
+                cost.precision + (", static" if cost.static else ""),
+                *([f"{self.bits_per_char[k]:.4f}"] if self.bits_per_char else []),
+                f"{cost.mean_error:.2e}",
+                f"{cost.largest_error:.2e}",
+                f"{cost.same_choice:.2%}",
+                f"{cost.nbytes:,}",
+            )
+        table.caption = (
+            "Errors: of an output, against the model as stored, whose root mean square is"
+            f" {self.costs[0].reference_rms:.3g}. Same choice: steps whose largest output stays"
+            " the largest. Static: scales of activations fixed on this data."
+        )
+        return table
+
+
+def measure_accuracy(
+    model: PackedModel,
+    source: Path,
+    *,
+    precisions: Sequence[str] = ("fp32", "bf16", "int8"),
+    keep_fp32: Sequence[str] = (),
+    steps: int = 2000,
+) -> AccuracyReport:
+    """Runs a model over a user's data in each precision, and compares.
+
+    Args:
+        model: The model, in fp32.
+        source: A text, for models that carry a vocabulary; else a .npy array (steps, features),
+            or of tokens, (steps,).
+        precisions: Which to try.
+        keep_fp32: Patterns of "layer/parameter" that are not rounded.
+        steps: Most steps to take, from the start: deviations are found in float64, which is slow.
+
+    Raises:
+        ArgumentError: The data does not fit the model, or the model is rounded already.
+    """
+    if model.precision != "fp32":
+        raise ArgumentError(
+            f"the model must be in fp32 to be compared with, but is in {model.precision}: pack it"
+            " without --precision"
+        )
+    vocabulary = vocabulary_of(model)
+    if source.suffix == ".npy":
+        xs: NDArray[Any] = load_array(source)
+        if isinstance(model.input, Features) and xs.dtype.kind == "f":
+            xs = xs.astype(np.float32)
+    elif vocabulary is not None:
+        xs = encode(read_text(source), vocabulary)
+    else:
+        raise ArgumentError(f"{source}: must be a .npy array: the model carries no vocabulary")
+    xs = xs[:steps]
+    costs = tuple(precision_report(model, xs, precisions=precisions, keep_fp32=keep_fp32))
+    bits: list[float] = []
+    if vocabulary is not None and source.suffix != ".npy":
+        for cost in costs:
+            rounded = quantize(model, cost.precision, keep_fp32=keep_fp32)
+            engine = compile_model(calibrate(rounded, xs) if cost.static else rounded)
+            bits.append(score(engine(xs)[0], xs))
+    return AccuracyReport(len(xs), costs, tuple(bits))

@@ -1,0 +1,201 @@
+"""``csbrnn study``: patterns, methods and rates compared on a task, from a recipe file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csbrnn.errors import ArgumentError, MissingDependencyError, UnsupportedModelError
+
+try:
+    from csbrnn.study import (
+        Failure,
+        Job,
+        StudyRecipe,
+        collect,
+        jobs_of,
+        read_recipe,
+        read_report,
+        run_job,
+        run_jobs,
+        time_models,
+        write_atomically,
+    )
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"studies train networks and need {error.name}: pip install 'csbrnn[study]'"
+    ) from None
+
+from csbrnn.commands.progress import progress_bar
+from csbrnn.commands.report import write_report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+__all__ = ["run_study"]
+
+#: Held by the process that runs a study in a directory; the system lets go of it at any death.
+_LOCK = "lock"
+_RESULT, _TIMES = "result.json", "times.json"
+
+
+def run_study(
+    path: Path,
+    *,
+    out: Path | None,
+    data: str | None,
+    parallel: int,
+    threads: int,
+    device: str,
+    hours: float | None,
+    timing: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Runs what is left of a study, times its networks, and writes and shows what was found.
+
+    Args:
+        path: The recipe.
+        out: Directory for everything; ``studies-out/NAME`` if None.
+        data: Where the task's data lies, in place of what the recipe says.
+        parallel: Processes at a time.
+        threads: Threads of each.
+        device: What to train on, as torch names it.
+        hours: Stop after so long, to go on later; None for never.
+        timing: Whether to time the networks at the end.
+        console: Where progress and tables go.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        ArgumentError: The recipe can't work, or another process runs a study in the directory.
+        UnsupportedModelError: Some jobs failed: all of them, with reasons.
+    """
+    recipe = read_recipe(path, data)
+    root = Path("studies-out") / recipe.name if out is None else out
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root):
+        jobs = jobs_of(recipe)
+        done = sum(job.done(root) for job in jobs)
+        console.print(
+            f"{recipe.name}: {len(jobs)} networks, {done} of them done; in {root}", highlight=False
+        )
+        until = None if hours is None else time.monotonic() + 3600 * hours
+        try:
+            failures = _train(recipe, jobs, root, parallel, threads, device, until, console)
+        except KeyboardInterrupt:
+            write_atomically(root / _RESULT, collect(recipe, jobs, root, _times(root)))
+            console.print("Interrupted. The same command goes on where this one stopped.")
+            raise
+        if timing:
+            with progress_bar(console, "timing the networks", 1.0) as report:
+                times = time_models(jobs, root, lambda text, share: report(share, text[:40]))
+            write_atomically(root / _TIMES, times)
+        result = collect(recipe, jobs, root, _times(root))
+        write_atomically(root / _RESULT, result)
+    console.print(f"Written: {root / _RESULT}", highlight=False)
+    if any(row["pattern"] == "dense" for row in result["rows"]):
+        write_report(result, root, console)
+    if failures:
+        raise UnsupportedModelError(
+            f"{len(failures)} of {len(jobs)} networks have failed (the same command tries again)",
+            [f"{failure.job.label}: {failure.reason}" for failure in failures],
+        )
+    return result
+
+
+def _train(
+    recipe: StudyRecipe,
+    jobs: tuple[Job, ...],
+    root: Path,
+    parallel: int,
+    threads: int,
+    device: str,
+    until: float | None,
+    console: Console,
+) -> list[Failure]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:44}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        watcher = _Bars(recipe, jobs, root, progress)
+        return run_jobs(
+            jobs,
+            root,
+            run_job,
+            parallel=parallel,
+            threads=threads,
+            device=device,
+            watcher=watcher,
+            until=until,
+        )
+
+
+class _Bars:
+    """A bar for the study, one for each running job, and a line for each that has ended."""
+
+    def __init__(
+        self, recipe: StudyRecipe, jobs: tuple[Job, ...], root: Path, progress: Progress
+    ) -> None:
+        self._recipe, self._jobs, self._root, self._progress = recipe, jobs, root, progress
+        self._done = {job.name: job.steps * job.done(root) for job in jobs}
+        self._bars: dict[str, TaskID] = {}
+        total = sum(job.steps for job in jobs)
+        self._all = progress.add_task("all", total=total, note="", completed=self._sum())
+
+    def begun(self, job: Job) -> None:
+        """See `csbrnn.study.Watcher`."""
+        self._bars[job.name] = self._progress.add_task(job.label[:44], total=job.steps, note="")
+
+    def stepped(self, job: Job, done: int, loss: float) -> None:
+        """See `csbrnn.study.Watcher`."""
+        self._progress.update(self._bars[job.name], completed=done, note=f"loss {loss:.3f}")
+        self._done[job.name] = done
+        self._progress.update(self._all, completed=self._sum())
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """See `csbrnn.study.Watcher`."""
+        self._progress.remove_task(self._bars.pop(job.name))
+        if failure is not None:
+            text = f"FAILED {job.label}: {failure.reason}"
+        else:
+            self._done[job.name] = job.steps
+            report = read_report(job, self._root)
+            text = f"{job.label}: {report['score']['value']:.4f} {report['metric']}"
+            result = collect(self._recipe, self._jobs, self._root, _times(self._root))
+            write_atomically(self._root / _RESULT, result)
+        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.update(self._all, completed=self._sum())
+
+    def _sum(self) -> int:
+        return sum(self._done.values())
+
+
+def _times(root: Path) -> dict[str, Any]:
+    """What the last race in the directory has measured."""
+    path = root / _TIMES
+    times: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return times
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    with (root / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ArgumentError(
+                f"{root}: another process runs a study here; wait for it, or give another --out"
+            ) from None
+        yield

@@ -1,0 +1,109 @@
+"""``csbrnn hw verify``, ``verilog`` and ``synth`` as a user meets them."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.accelerator.models import cell_model
+from typer.testing import CliRunner
+
+from csbrnn import cli
+from csbrnn.accelerator.ladder import Climb, Rung
+from csbrnn.accelerator.tools import has_tool
+from csbrnn.errors import ArgumentError
+from csbrnn.model import save
+
+pytest.importorskip("amaranth")
+
+needs_yosys = pytest.mark.skipif(not has_tool("yosys"), reason="needs Yosys")
+
+ARCH = """
+name = "tiny"
+[engine]
+groups = 2
+streams = 1
+lanes = 1
+x_write = 1
+[memory]
+words = 512
+strips = 256
+x = 64
+y = 64
+vector = 128
+program = 64
+queue = 3
+[numbers]
+segments = 16
+max_shift = 3
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A packed model and an arch file, as arguments."""
+    save(cell_model(np.random.default_rng(0), "gru", size=3, hidden=4), tmp_path / "model")
+    (tmp_path / "tiny.toml").write_text(ARCH)
+    return [str(tmp_path / "model"), "--arch", str(tmp_path / "tiny.toml")]
+
+
+def invoke(*args):
+    return CliRunner().invoke(cli.app, [str(a) for a in args], catch_exceptions=False)
+
+
+def test_verify_runs_the_rtl_and_writes_what_agrees(small, tmp_path):
+    out = tmp_path / "out.json"
+    done = invoke("hw", "verify", *small, "--steps", 2, "--simulator", "amaranth", "--json", out)
+    assert done.exit_code == 0, done.output
+    result = json.loads(out.read_text())
+    assert result["mismatches"] == 0
+    assert result["rtl_cycles"] == result["model_cycles"] > 0
+    assert result["simulators"] == ["amaranth"]
+    assert [rung["name"] for rung in result["rungs"]] == ["functional", "amaranth"]
+    assert "amaranth: 0 mismatches" in done.output
+
+
+@pytest.mark.parametrize(("mismatches", "cycles"), [(1, 100), (0, 101)])
+def test_verify_fails_on_a_wrong_bit_or_cycle(small, monkeypatch, mismatches, cycles):
+    found = Climb(2, 8, 100, (Rung("amaranth", mismatches, cycles, 0.1),))
+    monkeypatch.setattr("csbrnn.commands.hw_verify.climb", lambda *args, **options: found)
+    assert invoke("hw", "verify", *small, "--simulator", "amaranth").exit_code == 1
+
+
+def test_unknown_simulators_and_impossible_requests_are_refused(small):
+    with pytest.raises(ArgumentError, match="a simulator must be one of"):
+        invoke("hw", "verify", *small, "--simulator", "spice")
+    with pytest.raises(ArgumentError, match="place and route must be for ecp5"):
+        invoke("hw", "synth", *small, "--family", "xilinx", "--pnr")
+
+
+@needs_yosys
+def test_an_unknown_family_is_refused(small):
+    with pytest.raises(ArgumentError, match="family must be one of ecp5, xilinx, not 'z80'"):
+        invoke("hw", "synth", *small, "--family", "z80", "--clock", 1)
+
+
+@needs_yosys
+def test_verilog_writes_engine_testbench_and_images(small, tmp_path):
+    out = tmp_path / "rtl"
+    done = invoke("hw", "verilog", *small, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in out.iterdir()} == {
+        "csbrnn.v", "csbrnn_tb.v", "load.hex", "input.hex", "expected.hex",
+    }  # fmt: skip
+    assert "iverilog" in done.output
+
+
+@needs_yosys
+@pytest.mark.slow
+def test_synth_labels_every_number(small, tmp_path):
+    out = tmp_path / "out.json"
+    done = invoke("hw", "synth", *small, "--json", out)
+    assert done.exit_code == 0, done.output
+    result = json.loads(out.read_text())
+    assert result["resources"]["label"].startswith("measured")
+    assert result["resources"]["dsp"] > 2
+    assert result["step"]["label"].startswith("modelled")
+    assert result["step"]["clock_label"].startswith("assumed")
+    step = result["step"]
+    assert step["us_per_step"] == pytest.approx(step["cycles"] / step["clock_mhz"])
+    assert result["energy"]["label"].startswith("modelled")
