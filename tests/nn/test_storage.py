@@ -143,7 +143,9 @@ def test_tracing_reads_parameters_where_forward_passes_would_round():
 
 
 def test_what_cannot_be_rounded():
-    with pytest.raises(ArgumentError, match="must be one of fp32, bf16, int8, fixed16, fixed12, not 'int4'"):
+    with pytest.raises(
+        ArgumentError, match="must be one of fp32, bf16, int8, fixed16, fixed12, not 'int4'"
+    ):
         pack(Tagger(), precision="int4")
     with pytest.raises(ArgumentError, match="keep_fp32: 'lstm' fits no matrix"):
         pack(Tagger(), keep_fp32=["lstm"])

@@ -260,7 +260,9 @@ class _PassChecker:
             return
         matrix, scale = self._program.matrices[code.matrix], code.activation_scale
         if scale is not None:
-            self._need(matrix.precision.rounds_operand, f"{matrix.dtype} products have no activation_scale")
+            self._need(
+                matrix.precision.rounds_operand, f"{matrix.dtype} products have no activation_scale"
+            )
             self._need(
                 bool(is_scale(scale)) and scale > 0, f"{scale} is not a scale; scale_of() makes one"
             )

@@ -57,7 +57,9 @@ def quantize(
     quantized = map_matrices(
         model, lambda name, matrix: rounded[matrix] if name in chosen else matrix
     )
-    scaled = {name for name, matrix in quantized.products.items() if matrix.precision.rounds_operand}
+    scaled = {
+        name for name, matrix in quantized.products.items() if matrix.precision.rounds_operand
+    }
     scales = {name: s for name, s in model.activation_scales.items() if name in scaled}
     return replace(quantized, activation_scales=scales)
 
