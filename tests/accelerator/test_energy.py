@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from tests.accelerator.models import ARCH, cell_model
 
 from csbrnn.accelerator import compile_model
 from csbrnn.accelerator.energy import SOURCE, estimate_energy
+
+from .models import ARCH, cell_model
 
 
 def test_energy_counts_words_and_says_where_it_comes_from():

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from tests.accelerator.models import ARCH, cell_model
 
 from csbrnn.accelerator import compile_model, host_input
 from csbrnn.accelerator.ladder import Climb, Rung, climb
 from csbrnn.errors import ArgumentError
+
+from .models import ARCH, cell_model
 
 
 def compiled_and_inputs(cell):

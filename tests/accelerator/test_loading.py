@@ -2,12 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.accelerator.rtl.random_image import ARCHS, random_image
 
 from csbrnn.accelerator import Simulator
 from csbrnn.accelerator.loading import SPACES, load_beats, outcome_steps, stimulus_of
 from csbrnn.accelerator.outcome import Outcome
 from csbrnn.errors import ArgumentError
+
+from .rtl.random_image import ARCHS, random_image
 
 IMAGE = random_image(ARCHS["2x2x2"], 0)
 ARCH = IMAGE.arch

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from tests.accelerator.models import cell_model
 from typer.testing import CliRunner
 
+from accelerator.models import cell_model
 from csbrnn import cli
 from csbrnn.accelerator.ladder import Climb, Rung
 from csbrnn.accelerator.tools import has_tool

@@ -168,8 +168,10 @@ def test_report():
         ("bf16", False),
         ("int8", False),
         ("int8", True),
+        ("fixed16", False),
+        ("fixed12", False),
     ]
-    exact, bf16, dynamic, static = report
+    exact, bf16, dynamic, static, fixed16, fixed12 = report
     assert (exact.largest_error, exact.mean_error, exact.same_choice) == (0, 0, 1)
     assert exact.nbytes > bf16.nbytes > dynamic.nbytes == static.nbytes
     # Weights here have 8 bits, so bf16 holds them exactly.
@@ -177,6 +179,7 @@ def test_report():
     for cost in (dynamic, static):
         assert 0 < cost.mean_error < cost.largest_error < 0.05 * cost.reference_rms
         assert 0.9 < cost.same_choice <= 1
+    assert fixed16.largest_error == fixed12.largest_error == 0  # for the same reason
 
 
 def test_report_against_labels_of_the_caller():

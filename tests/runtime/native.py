@@ -21,6 +21,16 @@ def require(*tools):
             pytest.skip(f"{tool} is not installed")
 
 
+def require_sanitizers(compiler, folder):
+    """Skips where a compiler comes without the sanitizers' runtime, as Debian's clang does."""
+    require(compiler)
+    probe = folder / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    command = [compiler, "-fsanitize=address,undefined", str(probe), "-o", str(folder / "probe")]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip(f"{compiler} has no runtime of the sanitizers (Debian: libclang-rt-dev)")
+
+
 def build(target, program, *flags, compiler="cc", library=LIBRARY):
     """Builds a test program with the library's sources in one command."""
     require(compiler)

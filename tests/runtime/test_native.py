@@ -119,13 +119,14 @@ def test_hostile_images_with_address_and_undefined_behaviour_sanitizers(cases, t
 
 
 @pytest.mark.slow
-def test_sanitized_runs(cases, tmp_path):
-    for compiler in ("gcc", "clang"):
-        flags = (*SANITIZE, "-fsanitize=address,undefined")
-        program = native.build(tmp_path / compiler, "harness_run.c", *flags, compiler=compiler)
-        for isa in ("-", "avx2", "baseline") if os.uname().machine == "x86_64" else ("-",):
-            check_run(program, cases, tmp_path, isa=isa)
-            check_run(program, cases, tmp_path, isa=isa, threads=3)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_sanitized_runs(cases, tmp_path, compiler):
+    native.require_sanitizers(compiler, tmp_path)
+    flags = (*SANITIZE, "-fsanitize=address,undefined")
+    program = native.build(tmp_path / compiler, "harness_run.c", *flags, compiler=compiler)
+    for isa in ("-", "avx2", "baseline") if os.uname().machine == "x86_64" else ("-",):
+        check_run(program, cases, tmp_path, isa=isa)
+        check_run(program, cases, tmp_path, isa=isa, threads=3)
 
 
 @pytest.mark.slow

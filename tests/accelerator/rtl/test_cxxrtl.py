@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from tests.accelerator.models import ARCH, cell_model
-from tests.accelerator.rtl.random_image import ARCHS, random_image
 
+from accelerator.models import ARCH, cell_model
 from csbrnn.accelerator import compile_model, host_input, load_arch, run_image, trace
 from csbrnn.accelerator.ladder import available_simulators, climb
 from csbrnn.accelerator.loading import outcome_steps, stimulus_of
 from csbrnn.cells import CELLS, LSTM, Stack
 from csbrnn.commands.hw_model import random_model
+
+from .random_image import ARCHS, random_image
 
 if "cxxrtl" not in available_simulators():
     pytest.skip("needs Amaranth, Yosys and g++", allow_module_level=True)

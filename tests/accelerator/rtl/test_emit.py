@@ -6,9 +6,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from tests.accelerator.rtl.random_image import ARCHS, random_image
 
 from csbrnn.accelerator.tools import has_tool
+
+from .random_image import ARCHS, random_image
 
 pytest.importorskip("amaranth")
 if not has_tool("yosys"):

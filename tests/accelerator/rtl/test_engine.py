@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.accelerator.rtl.random_image import ARCHS, random_image
 
 from csbrnn.accelerator import run_image, trace
 from csbrnn.accelerator.isa import End, In, Vop, Wait, encode_instruction
 from csbrnn.accelerator.loading import load_beats, outcome_steps, stimulus_of
+
+from .random_image import ARCHS, random_image
 
 pytest.importorskip("amaranth")
 
