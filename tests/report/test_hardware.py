@@ -34,12 +34,12 @@ def test_utilization():
     ]
     lines = utilization_markdown({"rows": rows}).splitlines()[4:]
     assert lines == [
-        "| SR: LSTM 2 x 1024, 13.5x, 256 | 32x32, row groups of 4 | 3,825 | 4,430 | **99.9%** "
-        "| 97.0% | 90.0% | 30.0% / 66.0% |",
-        "| SR: LSTM 2 x 1024, 13.5x, 256 | 4x64, stripes of 4 rows | 3,825 | 4,430 | **99.9%** "
+        "| SR: LSTM 2 x 1024, 13.5x, 256 | 32x32, row groups of 4 | 3,825 | 4,430 | **99.93%** "
+        "| 97.00% | 90.00% | 30.00% / 66.00% |",
+        "| SR: LSTM 2 x 1024, 13.5x, 256 | 4x64, stripes of 4 rows | 3,825 | 4,430 | **99.93%** "
         "|  |  |  |",
-        "| MT: LSTM 2 x 1500, 12x, 512 | 32x32, free rows | 3,825 | 4,430 | **99.9%** "
-        "| 97.0% |  |  |",
+        "| MT: LSTM 2 x 1500, 12x, 512 | 32x32, free rows | 3,825 | 4,430 | **99.93%** "
+        "| 97.00% |  |  |",
     ]
 
 
@@ -47,8 +47,8 @@ def test_patterns():
     rows = [row(), row(pattern="blocks", block="8x8"), row(arch="pe256 of 1 lane", row_group=1)]
     lines = patterns_markdown({"rows": rows}).splitlines()[4:]
     assert lines == [
-        "| block sparsity, 8x8 | 8 x 2 | 3,825 | 99.9% |",
-        "| CSB 32x32, free rows | 16 x 1 | 3,825 | 99.9% |",
+        "| block sparsity, 8x8 | 8 x 2 | 3,825 | 99.93% |",
+        "| CSB 32x32, free rows | 16 x 1 | 3,825 | 99.93% |",
     ]
 
 
@@ -60,4 +60,4 @@ def test_fixed_point():
     text = fixed_point_markdown({"demo": demo})
     assert "6,400 characters" in text
     assert "| pruned | 2.0000 | +0.00010 | -0.00010 |" in text
-    assert "900 cycles on 64 PEs (utilization 50.0%)" in text
+    assert "900 cycles on 64 PEs (utilization 50.00%)" in text

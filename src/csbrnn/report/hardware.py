@@ -96,4 +96,4 @@ def fixed_point_markdown(result: Mapping[str, Any]) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None else f"{value:.2%}"
