@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
+from csbrnn.commands.json_file import write_json
 from csbrnn.errors import ArgumentError, CsbrnnError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def demo(
     from csbrnn.commands.demo import FULL, QUICK, run_demo
 
     result = run_demo(QUICK if quick else FULL, out, _console(), restart=restart)
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -137,7 +137,7 @@ def pack(
     save(packed, out)
     inspection = inspect_model(packed)
     _console().print(inspection.sizes(), inspection.balance())
-    _write_json(json_file, inspection.to_dict())
+    write_json(json_file, inspection.to_dict())
 
 
 @app.command()
@@ -148,7 +148,7 @@ def inspect(model: ModelDir, json_file: Json = None) -> None:
 
     inspection = inspect_model(load(model))
     _console().print(inspection.sizes(), inspection.balance())
-    _write_json(json_file, inspection.to_dict())
+    write_json(json_file, inspection.to_dict())
 
 
 @app.command()
@@ -185,7 +185,7 @@ def accuracy(
         steps=steps,
     )
     _console().print(report.table())
-    _write_json(json_file, report.to_dict())
+    write_json(json_file, report.to_dict())
 
 
 @app.command()
@@ -230,7 +230,7 @@ def run(
         seed=seed,
         output=output,
     )
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -294,7 +294,7 @@ def bench(
         seconds=seconds,
         console=_console(),
     )
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -329,7 +329,7 @@ def export(
     result = export_model(
         load(model), out, name=name, weights=weights, isas=isa or None, console=_console()
     )
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -373,7 +373,7 @@ def study(
         timing=timing,
         console=_console(),
     )
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -398,7 +398,7 @@ def search(
     from csbrnn.commands.search import run_search
 
     result = run_search(recipe, out, data=data, threads=threads, device=device, console=_console())
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -439,7 +439,7 @@ def explore(
         device=device,
         console=_console(),
     )
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
@@ -453,7 +453,7 @@ def report(
 
     data = read_result(result)
     write_report(data, out, _console())
-    _write_json(json_file, data)
+    write_json(json_file, data)
 
 
 def main() -> None:
@@ -474,12 +474,3 @@ def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr)
-
-
-def _write_json(path: Path | None, data: dict[str, Any]) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ArgumentError(f"{path}: can't be written: {error.strerror}") from None

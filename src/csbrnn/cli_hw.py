@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from csbrnn.commands.json_file import write_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -75,7 +77,6 @@ def compile_(
 ) -> None:
     """Compile a model to a program and to the memories of the accelerator."""
     from csbrnn.commands.hw_compile import compile_hw
-    from csbrnn.commands.json_file import write_json
 
     packed, machine = _load(model, arch, row_group, block, rate, pattern)
     result = compile_hw(
@@ -111,7 +112,6 @@ def simulate(
 ) -> None:
     """Simulate a model to the bit, and model its cycles exactly."""
     from csbrnn.commands.hw_simulate import simulate_hw
-    from csbrnn.commands.json_file import write_json
 
     packed, machine = _load(model, arch, row_group, block, rate, pattern)
     result = simulate_hw(
@@ -155,7 +155,6 @@ def verify(
 ) -> None:
     """Run a model in simulators of the RTL: every bit, and every cycle, must be as computed."""
     from csbrnn.commands.hw_verify import verify_hw
-    from csbrnn.commands.json_file import write_json
 
     packed, machine = _load(model, arch, row_group, block, rate)
     result = verify_hw(
@@ -188,7 +187,6 @@ def verilog(
 ) -> None:
     """Write the accelerator as Verilog, with a self-checking testbench and memory images."""
     from csbrnn.commands.hw_verilog import verilog_hw
-    from csbrnn.commands.json_file import write_json
 
     packed, machine = _load(model, arch, row_group, block, rate)
     result = verilog_hw(
@@ -224,7 +222,6 @@ def synth(
 ) -> None:
     """Synthesize the accelerator: what it takes, and how long a model's step is there."""
     from csbrnn.commands.hw_synth import synth_hw
-    from csbrnn.commands.json_file import write_json
 
     packed, machine = _load(model, arch, row_group, block, rate)
     result = synth_hw(

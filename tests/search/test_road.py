@@ -6,7 +6,8 @@ import torch
 
 from csbrnn.errors import ArgumentError
 from csbrnn.search.recipe import read_recipe
-from csbrnn.search.road import Road, forget, replaced
+from csbrnn.search.road import Road, forget
+from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.training import Training
 
 from .recipes import recipe

@@ -12,9 +12,9 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.explore.outcome import COSTS, Bounds
 from csbrnn.explore.space import DENSE, Configuration, Space
 from csbrnn.search.lossless import Budget
-from csbrnn.search.recipe import load_toml
-from csbrnn.search.road import Road, replaced
+from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
+from csbrnn.tasks.settings import load_toml, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["ExploreRecipe", "read_recipe"]

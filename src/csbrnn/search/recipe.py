@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,16 +11,12 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.lossless import Budget
 from csbrnn.search.rates import Ladder
-from csbrnn.search.road import Road, replaced
+from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
+from csbrnn.tasks.settings import load_toml, replaced
 from csbrnn.tasks.task import Network
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["SearchRecipe", "load_toml", "read_recipe"]
+__all__ = ["SearchRecipe", "read_recipe"]
 
 _TABLES: Final = ("pattern", "task", "network", "start", "finish", "method", "search")
 _SEARCH: Final = (
@@ -141,20 +136,6 @@ def _build(
     )
     recipe.road.recipe_for(recipe.pattern, ladder.first)  # refuses what can't work
     return recipe
-
-
-def load_toml(path: Path) -> dict[str, Any]:
-    """Reads a TOML file.
-
-    Raises:
-        ArgumentError: It can't be read, or is something else.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArgumentError(f"{path}: can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"{path}: is no TOML: {error}") from None
 
 
 def _refusal(where: str, reasons: list[str]) -> ArgumentError:

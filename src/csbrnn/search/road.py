@@ -15,12 +15,13 @@ from typing import Any, Final, TypeVar, final
 import torch
 from torch import nn
 
-from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.errors import ArgumentError
 from csbrnn.pruning import Pruner, Recipe, prune_
+from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 
-__all__ = ["METHOD_KEYS", "Road", "Trained", "forget", "replaced"]
+__all__ = ["METHOD_KEYS", "Road", "Trained", "forget"]
 
 METHOD_KEYS: Final = ("training", "dropout", "teacher")
 """Keys of a [method] table that are no fields of a `csbrnn.pruning.Recipe`."""
@@ -251,25 +252,6 @@ class Road:
             pruner=pruner,
             progress=progress,
         )
-
-
-def replaced(where: str, default: T, changes: Any) -> T:
-    """Returns a dataclass with some fields changed, as a table of a recipe file says.
-
-    Raises:
-        ArgumentError: A field is unknown, or a value doesn't fit.
-    """
-    names = [field.name for field in dataclasses.fields(default)]  # type: ignore[arg-type]
-    if not isinstance(changes, Mapping):
-        raise ArgumentError(f"{where} must be a table of settings, not {changes!r}")
-    if unknown := [key for key in changes if key not in names]:
-        raise ArgumentError(
-            f"{where} has the settings {', '.join(names)}, and no {', '.join(map(repr, unknown))}"
-        )
-    try:
-        return replace(default, **changes)  # type: ignore[type-var]
-    except CsbrnnError as error:
-        raise ArgumentError(f"{where}: {error}") from None
 
 
 def forget(directory: Path, *, unfinished: bool = False) -> None:
