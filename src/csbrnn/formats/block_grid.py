@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,13 +100,6 @@ class BlockGrid:
             keep[..., None, None] & inside_rows[:, None, :, None] & inside_cols[None, :, None, :]
         )
         return mask
-
-    def join(self, blocks: NDArray[Any]) -> NDArray[Any]:
-        """Return the matrix whose `tiles` are given, what is beyond its edges left out."""
-        (down, across), (rows, cols) = self.blocking.grid, self.blocking.tile
-        whole = blocks.transpose(0, 2, 1, 3).reshape(down * rows, across * cols)
-        height, width = self.blocking.shape
-        return np.ascontiguousarray(whole[:height, :width])
 
 
 def _capacity(blocking: Blocking) -> NDArray[np.int64]:

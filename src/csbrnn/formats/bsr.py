@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,14 +18,14 @@ from csbrnn.formats.format import (
     Float32Array,
     Matrix,
     check_weight,
+    number_nbytes,
     read_only,
-    read_shape,
     read_values,
     stored_dtypes,
     take_arrays,
 )
 from csbrnn.formats.index import ENCODINGS
-from csbrnn.formats.kernels import KernelStats, tiles
+from csbrnn.formats.kernels import KernelStats, join_tiles, tiles
 from csbrnn.numerics import FP32, Precision, Quantized
 
 __all__ = ["BSRMatrix", "bsr_nbytes"]
@@ -86,16 +86,6 @@ class BSRMatrix(Matrix):
         """See `Matrix.layout`."""
         return f"bsr {self.block[0]}x{self.block[1]}"
 
-    @property
-    def kept(self) -> int:
-        """Weights in all kept blocks."""
-        return self.values.size
-
-    @property
-    def index_bits(self) -> int:
-        """Bits of the index, padding to whole bytes included."""
-        return 8 * self.grid.nbytes
-
     def kernel_stats(self) -> KernelStats:
         """Return how evenly the kept weights are spread over the blocks."""
         return KernelStats.of(self.grid.mask().sum(axis=(2, 3), dtype=np.int64).reshape(-1))
@@ -105,40 +95,31 @@ class BSRMatrix(Matrix):
         blocking = self.grid.blocking
         blocks = np.zeros((*blocking.grid, *blocking.tile), self.values.dtype)
         blocks[self.grid.mask()] = self.values
-        return Quantized(self.grid.join(blocks), self.scales)
+        return Quantized(join_tiles(blocks, blocking), self.scales)
 
-    def with_precision(self, precision: Precision) -> BSRMatrix:
-        """Return the matrix in another precision, its blocks where they are."""
-        if precision is self.precision:
-            return self
-        dense, scales = precision.quantize(self.to_dense())
-        values = read_only(tiles(dense, self.grid.blocking)[self.grid.mask()])
-        scales = None if scales is None else read_only(scales)
-        return replace(self, values=values, precision=precision, scales=scales)
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return tiles(dense, self.grid.blocking)[self.grid.mask()]
 
-    def header(self) -> dict[str, Any]:
-        """Return format, shape, dtype, block and the encoding of the index."""
+    def parameters(self) -> dict[str, Any]:
+        """Return block and the encoding of the index."""
         return {
-            "format": self.FORMAT,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
             "block": list(self.block),
             "index": self.grid.index,
         }
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (kept,), ``scales`` where there are, ``blocks`` uint8."""
-        scales = {} if self.scales is None else {"scales": self.scales}
-        return {"values": self.values, **scales, "blocks": read_only(self.grid.encoded)}
+    @property
+    def _encoded(self) -> dict[str, NDArray[np.uint8]]:
+        return {"blocks": read_only(self.grid.encoded)}
 
     @classmethod
-    def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
+    def _read(
+        cls,
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
     ) -> BSRMatrix:
-        """Read a BSR matrix back; see `Matrix.from_arrays`."""
-        fields = Fields(header, where)
-        fields.choice("format", (cls.FORMAT,))
-        shape, precision = read_shape(fields)
         rows, cols = fields.integers("block", 2, 1, MAX_DIMENSION)
         index = fields.choice("index", ENCODINGS)
         fields.done()
@@ -166,5 +147,4 @@ def bsr_nbytes(
         nonzero: (rows, columns)
     """
     grid = BlockGrid.of(nonzero, block)
-    scales_nbytes = 4 * nonzero.shape[0] if precision.scaled else 0
-    return precision.storage.itemsize * grid.kept + grid.nbytes + scales_nbytes
+    return number_nbytes(precision, grid.kept, nonzero.shape[0]) + grid.nbytes

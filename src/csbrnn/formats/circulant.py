@@ -17,8 +17,8 @@ from csbrnn.formats.format import (
     Float32Array,
     Matrix,
     check_weight,
+    number_nbytes,
     read_only,
-    read_shape,
     read_values,
     stored_dtypes,
     take_arrays,
@@ -78,13 +78,8 @@ class CirculantMatrix(Matrix):
         if not 1 <= block <= MAX_CIRCULANT:
             raise ArgumentError(f"block must lie in 1..{MAX_CIRCULANT}, not {block}")
         grid = BlockGrid.of(weight != 0, (block, block))
-        blocks = _blocks(weight, block)
-        vectors = blocks[..., 0].copy()
-        short = weight.shape[0] % block
-        if short and vectors.size:
-            # What the first column lacks, the first row has, from right to left.
-            vectors[-1, :, short:] = blocks[-1, :, 0, 1 : block - short + 1][:, ::-1]
-        matrix = cls(grid, read_only(vectors[grid.places].reshape(-1)))
+        matrix = cls(grid, np.zeros(0, np.float32))
+        matrix = replace(matrix, values=read_only(matrix._gather(weight)))
         wrong = matrix.to_dense() != weight
         if wrong.any():
             row, col = np.argwhere(wrong)[0]
@@ -110,19 +105,13 @@ class CirculantMatrix(Matrix):
         return f"block_circulant {self.block}"
 
     @property
-    def kept(self) -> int:
-        """Weights stored: ``block`` for each block."""
-        return self.values.size
-
-    @property
     def multiplied(self) -> int:
         """Weights of all kept blocks: products of the C runtime expand them."""
         return self.grid.kept
 
     @property
-    def index_bits(self) -> int:
-        """Bits of the index, padding to whole bytes included; none if every block is kept."""
-        return 8 * self.grid.nbytes
+    def _stored_scales(self) -> Float32Array | None:
+        return self.block_scales
 
     @property
     def scales(self) -> Float32Array | None:  # type: ignore[override]
@@ -199,6 +188,15 @@ class CirculantMatrix(Matrix):
         padded.reshape(-1)[: x.size] = x
         return padded
 
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        blocks = _blocks(dense, self.block)
+        vectors = blocks[..., 0].copy()
+        short = dense.shape[0] % self.block
+        if short and vectors.size:
+            # What the first column lacks, the first row has, from right to left.
+            vectors[-1, :, short:] = blocks[-1, :, 0, 1 : self.block - short + 1][:, ::-1]
+        return vectors[self.grid.places].reshape(-1)
+
     def with_precision(self, precision: Precision) -> CirculantMatrix:
         """Return the matrix in another precision; see the class about scales."""
         if precision is self.precision:
@@ -213,29 +211,26 @@ class CirculantMatrix(Matrix):
             block_scales=None if scales is None else read_only(scales),
         )
 
-    def header(self) -> dict[str, Any]:
-        """Return format, shape, dtype, block and the encoding of the index."""
+    def parameters(self) -> dict[str, Any]:
+        """Return block and the encoding of the index."""
         return {
-            "format": self.FORMAT,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
             "block": self.block,
             "index": self.grid.index,
         }
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (kept,), ``scales`` (rows of blocks,) where there are, ``blocks``."""
-        scales = {} if self.block_scales is None else {"scales": self.block_scales}
-        return {"values": self.values, **scales, "blocks": read_only(self.grid.encoded)}
+    @property
+    def _encoded(self) -> dict[str, NDArray[np.uint8]]:
+        return {"blocks": read_only(self.grid.encoded)}
 
     @classmethod
-    def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
+    def _read(
+        cls,
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
     ) -> CirculantMatrix:
-        """Read a block-circulant matrix back; see `Matrix.from_arrays`."""
-        fields = Fields(header, where)
-        fields.choice("format", (cls.FORMAT,))
-        shape, precision = read_shape(fields)
         block = fields.integer("block", 1, MAX_CIRCULANT)
         index = fields.choice("index", ENCODINGS)
         fields.done()
@@ -270,9 +265,7 @@ def circulant_nbytes(weight: NDArray[Any], block: int, precision: Precision = FP
     except ArgumentError:
         return None
     down = matrix.grid.blocking.grid[0]
-    scales_nbytes = 4 * down if precision.scaled else 0
-    values_nbytes = precision.storage.itemsize * matrix.kept
-    return values_nbytes + matrix.grid.nbytes + scales_nbytes
+    return number_nbytes(precision, matrix.kept, down) + matrix.grid.nbytes
 
 
 def _width(vectors: NDArray[Any]) -> int:
@@ -290,9 +283,9 @@ def _row(vectors: NDArray[Any], row: int) -> NDArray[Any]:
     return turned.reshape(len(vectors), _width(vectors))
 
 
-def _blocks(weight: Float32Array, block: int) -> Float32Array:
+def _blocks(weight: NDArray[Any], block: int) -> NDArray[Any]:
     """Return the blocks of a matrix, zero beyond its edges. Shape: (down, across, block, block)."""
     down, across = (-(-size // block) for size in weight.shape)
-    padded = np.zeros((down * block, across * block), np.float32)
+    padded = np.zeros((down * block, across * block), weight.dtype)
     padded[: weight.shape[0], : weight.shape[1]] = weight
     return padded.reshape(down, block, across, block).transpose(0, 2, 1, 3)

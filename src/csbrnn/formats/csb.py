@@ -8,7 +8,7 @@ block by block, row by row within a kernel. See docs/spec/format.md for the byte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -23,8 +23,8 @@ from csbrnn.formats.format import (
     Float32Array,
     Matrix,
     check_weight,
+    number_nbytes,
     read_only,
-    read_shape,
     read_values,
     stored_dtypes,
     take_arrays,
@@ -33,6 +33,7 @@ from csbrnn.formats.index import ENCODINGS, Lines, choose_encodings, offsets
 from csbrnn.formats.kernels import (
     KernelStats,
     decode_lines,
+    join_tiles,
     kept_lines,
     kernel_mask,
     row_counts,
@@ -118,16 +119,6 @@ class CSBMatrix(Matrix):
         """See `Matrix.layout`."""
         return f"csb {self.block[0]}x{self.block[1]} row_group={self.row_group}"
 
-    @property
-    def kept(self) -> int:
-        """Weights in all kernels."""
-        return self.values.size
-
-    @property
-    def index_bits(self) -> int:
-        """Bits of both axes as encoded, padding to whole bytes included."""
-        return 8 * sum(axis.nbytes for axis in self._encoded.values())
-
     @cached_property
     def row_offsets(self) -> NDArray[np.int64]:
         """Block ``b`` keeps ``rows[row_offsets[b]:row_offsets[b + 1]]``. Shape: (blocks + 1,)."""
@@ -178,41 +169,23 @@ class CSBMatrix(Matrix):
     def to_quantized(self) -> Quantized:
         """Return the dense matrix as stored, pruned weights zero."""
         blocking = self.blocking
-        (down, across), (rows, cols) = blocking.grid, blocking.tile
-        blocks = np.zeros((down, across, rows, cols), self.values.dtype)
+        blocks = np.zeros((*blocking.grid, *blocking.tile), self.values.dtype)
         blocks[kernel_mask(self.row_groups, self.columns, blocking)] = self.values
-        padded = blocks.transpose(0, 2, 1, 3).reshape(down * rows, across * cols)
-        dense = np.zeros(self.shape, self.values.dtype)
-        if blocking.blocks:
-            dense[:] = padded[: self.shape[0], : self.shape[1]]
-        return Quantized(dense, self.scales)
+        return Quantized(join_tiles(blocks, blocking), self.scales)
 
-    def with_precision(self, precision: Precision) -> CSBMatrix:
-        """Return the matrix in another precision, its kernels where they are."""
-        if precision is self.precision:
-            return self
-        dense, scales = precision.quantize(self.to_dense())
-        kernels = kernel_mask(self.row_groups, self.columns, self.blocking)
-        values = read_only(tiles(dense, self.blocking)[kernels])
-        scales = None if scales is None else read_only(scales)
-        return replace(self, values=values, precision=precision, scales=scales)
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return tiles(dense, self.blocking)[
+            kernel_mask(self.row_groups, self.columns, self.blocking)
+        ]
 
-    def header(self) -> dict[str, Any]:
-        """Return format, shape, dtype, block, row group and the encodings of the index."""
+    def parameters(self) -> dict[str, Any]:
+        """Return block, row group and the encodings of the index."""
         return {
-            "format": self.FORMAT,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
             "block": list(self.block),
             "row_group": self.row_group,
             "row_index": self.row_index,
             "col_index": self.col_index,
         }
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (kept,), ``scales`` where there are, ``rows``, ``cols`` uint8."""
-        scales = {} if self.scales is None else {"scales": self.scales}
-        return {"values": self.values, **scales, **self._encoded}
 
     @cached_property
     def _encoded(self) -> dict[str, NDArray[np.uint8]]:
@@ -221,17 +194,16 @@ class CSBMatrix(Matrix):
         return {"rows": read_only(rows), "cols": read_only(cols)}
 
     @classmethod
-    def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
+    def _read(
+        cls,
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
     ) -> CSBMatrix:
-        """Read a CSB matrix back; see `Matrix.from_arrays`.
-
-        Also refused, so that equal matrices have equal kernels: a block that keeps row groups but
-        no columns or columns but no row groups.
-        """
-        fields = Fields(header, where)
-        fields.choice("format", (cls.FORMAT,))
-        shape, precision = read_shape(fields)
+        # Refused as well, so that equal matrices have equal kernels: a block that keeps row groups
+        # but no columns or columns but no row groups.
         block_rows, block_cols = fields.integers("block", 2, 1, MAX_DIMENSION)
         row_group = fields.integer("row_group", 1, MAX_DIMENSION)
         row_index, col_index = (fields.choice(k, ENCODINGS) for k in ("row_index", "col_index"))
@@ -262,5 +234,4 @@ def stored_nbytes(
     row_groups, columns = kept_lines(nonzero, blocking)
     *_, index_nbytes = choose_encodings(row_groups, columns)
     kept = int((row_counts(row_groups, blocking) * columns.counts).sum())
-    scales_nbytes = 4 * nonzero.shape[0] if precision.scaled else 0
-    return index_nbytes + precision.storage.itemsize * kept + scales_nbytes
+    return number_nbytes(precision, kept, nonzero.shape[0]) + index_nbytes

@@ -7,7 +7,7 @@ A gap too long for them is stored in steps. See docs/spec/format.md for the byte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
@@ -21,8 +21,8 @@ from csbrnn.formats.format import (
     Float32Array,
     Matrix,
     check_weight,
+    number_nbytes,
     read_only,
-    read_shape,
     read_values,
     stored_dtypes,
     take_arrays,
@@ -95,44 +95,20 @@ class CSRMatrix(Matrix):
         """See `Matrix.layout`."""
         return f"csr gap_bits={self.gap_bits}"
 
-    @property
-    def kept(self) -> int:
-        """Weights stored."""
-        return self.values.size
-
-    @property
-    def index_bits(self) -> int:
-        """Bits of counts and gaps, padding to whole bytes included."""
-        return 8 * sum(array.nbytes for array in self._encoded.values())
-
     def to_quantized(self) -> Quantized:
         """Return the dense matrix as stored, pruned weights zero."""
         dense = np.zeros(self.shape, self.values.dtype)
         dense[self.rows, self.cols] = self.values
         return Quantized(dense, self.scales)
 
-    def with_precision(self, precision: Precision) -> CSRMatrix:
-        """Return the matrix in another precision, its weights where they are."""
-        if precision is self.precision:
-            return self
-        dense, scales = precision.quantize(self.to_dense())
-        values = read_only(dense[self.rows, self.cols])
-        scales = None if scales is None else read_only(scales)
-        return replace(self, values=values, precision=precision, scales=scales)
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return dense[self.rows, self.cols]
 
-    def header(self) -> dict[str, Any]:
-        """Return format, shape, dtype and bits of a gap."""
+    def parameters(self) -> dict[str, Any]:
+        """Return bits of a gap."""
         return {
-            "format": self.FORMAT,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
             "gap_bits": self.gap_bits,
         }
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (kept,), ``scales`` where there are, ``counts``, ``gaps`` uint8."""
-        scales = {} if self.scales is None else {"scales": self.scales}
-        return {"values": self.values, **scales, **self._encoded}
 
     @cached_property
     def _encoded(self) -> dict[str, NDArray[np.uint8]]:
@@ -148,13 +124,14 @@ class CSRMatrix(Matrix):
         }
 
     @classmethod
-    def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
+    def _read(
+        cls,
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
     ) -> CSRMatrix:
-        """Read a CSR matrix back; see `Matrix.from_arrays`."""
-        fields = Fields(header, where)
-        fields.choice("format", (cls.FORMAT,))
-        shape, precision = read_shape(fields)
         gap_bits = fields.integer("gap_bits", 1, MAX_GAP_BITS)
         fields.done()
         dtypes = stored_dtypes(precision) | dict.fromkeys(("counts", "gaps"), np.dtype(np.uint8))
@@ -193,8 +170,7 @@ def csr_nbytes(nonzero: NDArray[np.bool_], precision: Precision = FP32) -> int:
     rows, cols = np.nonzero(nonzero)
     _, gap_nbytes = best_gap_bits(_gaps(rows, cols))
     count_nbytes = packed_nbytes(nonzero.shape[0], bit_width(nonzero.shape[1] + 1))
-    scales_nbytes = 4 * nonzero.shape[0] if precision.scaled else 0
-    return precision.storage.itemsize * rows.size + gap_nbytes + count_nbytes + scales_nbytes
+    return number_nbytes(precision, rows.size, nonzero.shape[0]) + gap_nbytes + count_nbytes
 
 
 def _gaps(rows: NDArray[np.integer[Any]], cols: NDArray[np.integer[Any]]) -> IntArray:

@@ -17,7 +17,6 @@ from csbrnn.formats.format import (
     check_shape,
     check_weight,
     read_only,
-    read_shape,
     read_values,
     stored_dtypes,
     take_arrays,
@@ -84,43 +83,22 @@ class DenseMatrix(Matrix):
         """(rows, columns)."""
         return self.values.shape[0], self.values.shape[1]
 
-    @property
-    def kept(self) -> int:
-        """Every weight."""
-        return self.values.size
-
-    @property
-    def index_bits(self) -> int:
-        """None."""
-        return 0
-
     def to_quantized(self) -> Quantized:
         """Return the values, not copied, and the scales."""
         return Quantized(self.values, self.scales)
 
-    def with_precision(self, precision: Precision) -> DenseMatrix:
-        """Return the matrix in another precision; see `Matrix.with_precision`."""
-        if precision is self.precision:
-            return self
-        values, scales = precision.quantize(self.to_dense())
-        return DenseMatrix(values, precision, scales)
-
-    def header(self) -> dict[str, Any]:
-        """Return format, shape and dtype."""
-        return {"format": self.FORMAT, "shape": list(self.shape), "dtype": self.dtype}
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (rows, columns), C order, and ``scales`` (rows,) where there are."""
-        return {"values": self.values} | ({} if self.scales is None else {"scales": self.scales})
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return dense
 
     @classmethod
-    def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
+    def _read(
+        cls,
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
     ) -> DenseMatrix:
-        """Read a dense matrix back; see `Matrix.from_arrays`."""
-        fields = Fields(header, where)
-        fields.choice("format", (cls.FORMAT,))
-        shape, precision = read_shape(fields)
         fields.done()
         taken = take_arrays(arrays, stored_dtypes(precision), where)
         values, scales = read_values(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ __all__ = [
     "Matrix",
     "check_shape",
     "check_weight",
+    "number_nbytes",
     "read_only",
     "read_shape",
     "read_values",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 Float32Array = NDArray[np.float32]
+M = TypeVar("M", bound="Matrix")
 
 MAX_DIMENSION = 1 << 24
 """Most rows or columns of a matrix. Ours: far above any vocabulary, and indices fit 24 bits."""
@@ -48,15 +51,20 @@ MAX_BLOCKS = 1 << 22
 class Matrix(ABC):
     """A stored weight matrix of shape (outputs, inputs); immutable, its arrays read-only.
 
+    A format is a frozen dataclass. It says which weights it stores (`_gather`) and what else a
+    reader must know (`parameters`, `_encoded`), and reads that back (`_read`).
+
     Attributes:
         FORMAT: The format's name in files and in `FORMATS`.
         shape: (rows, columns) of the dense matrix.
+        values: The stored weights, in the precision's storage dtype.
         precision: The number format of the values.
         scales: (rows,) fp32 if the precision is scaled; else None.
     """
 
     FORMAT: ClassVar[str]
     shape: tuple[int, int]
+    values: NDArray[Any]
     precision: Precision
     scales: Float32Array | None
 
@@ -76,9 +84,9 @@ class Matrix(ABC):
         return self.shape[0] * self.shape[1]
 
     @property
-    @abstractmethod
     def kept(self) -> int:
         """Weights stored, those that happen to be zero included."""
+        return self.values.size
 
     @property
     def multiplied(self) -> int:
@@ -86,9 +94,9 @@ class Matrix(ABC):
         return self.kept
 
     @property
-    @abstractmethod
     def index_bits(self) -> int:
         """Bits of what is neither a value nor a scale, padding to whole bytes included."""
+        return 8 * sum(array.nbytes for array in self._encoded.values())
 
     @property
     def nbytes(self) -> int:
@@ -117,7 +125,10 @@ class Matrix(ABC):
         return self.precision.dequantize(self.to_quantized())
 
     @abstractmethod
-    def with_precision(self, precision: Precision) -> Matrix:
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        """Return the weights of a dense array that are stored, shaped and ordered as `values`."""
+
+    def with_precision(self: M, precision: Precision) -> M:
         """Return the matrix with its weights in another precision, the same ones kept.
 
         Itself if it has that precision. Weights that become zero are still kept.
@@ -125,20 +136,46 @@ class Matrix(ABC):
         Raises:
             ArgumentError: It has more columns than the precision allows.
         """
+        if precision is self.precision:
+            return self
+        dense, scales = precision.quantize(self.to_dense())
+        return replace(  # type: ignore[type-var]
+            self,
+            values=read_only(self._gather(dense)),
+            precision=precision,
+            scales=None if scales is None else read_only(scales),
+        )
 
-    @abstractmethod
     def header(self) -> dict[str, Any]:
         """Return what a reader must know to interpret `arrays`, as JSON-able values."""
+        common = {"format": self.FORMAT, "shape": list(self.shape), "dtype": self.dtype}
+        return common | self.parameters()
 
-    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Return what the format adds to the `header` that all have."""
+        return {}
+
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays as stored, by name."""
+        """Return the arrays as stored, by name: ``values``, perhaps ``scales``, the index."""
+        scales = {} if self._stored_scales is None else {"scales": self._stored_scales}
+        return {"values": self.values, **scales, **self._encoded}
+
+    @property
+    def _stored_scales(self) -> Float32Array | None:
+        return self.scales
+
+    @property
+    def _encoded(self) -> Mapping[str, NDArray[np.uint8]]:
+        """The index as stored, by name."""
+        return {}
 
     @classmethod
-    @abstractmethod
     def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
-    ) -> Matrix:
+        cls: type[M],
+        header: Mapping[str, object],
+        arrays: Mapping[str, NDArray[Any]],
+        where: str = "header",
+    ) -> M:
         """Read `header` and `arrays` back, trusting neither.
 
         The arrays are used in place, not copied. What is allocated is bounded by a multiple of
@@ -152,6 +189,22 @@ class Matrix(ABC):
         Raises:
             FormatError: Anything is missing, unknown, out of bounds or inconsistent.
         """
+        fields = Fields(header, where)
+        fields.choice("format", (cls.FORMAT,))
+        shape, precision = read_shape(fields)
+        return cls._read(fields, shape, precision, arrays, where)
+
+    @classmethod
+    @abstractmethod
+    def _read(
+        cls: type[M],
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
+    ) -> M:
+        """`from_arrays`, with the fields that the format adds to the header not yet read."""
 
     def __repr__(self) -> str:
         rows, columns = self.shape
@@ -217,6 +270,11 @@ def stored_dtypes(precision: Precision) -> dict[str, np.dtype[Any]]:
     """Return the arrays that hold a matrix's numbers, by name: ``values``, perhaps ``scales``."""
     scales = {"scales": np.dtype(np.float32)} if precision.scaled else {}
     return {"values": precision.storage} | scales
+
+
+def number_nbytes(precision: Precision, weights: int, scales: int) -> int:
+    """Return the bytes of so many weights and, if the precision has any, of so many scales."""
+    return precision.storage.itemsize * weights + (4 * scales if precision.scaled else 0)
 
 
 def take_arrays(

@@ -69,6 +69,14 @@ def tiles(array: NDArray[Any], blocking: Blocking) -> NDArray[Any]:
     return array.reshape(down, rows, across, cols).transpose(0, 2, 1, 3)
 
 
+def join_tiles(blocks: NDArray[Any], blocking: Blocking) -> NDArray[Any]:
+    """Return the matrix whose `tiles` are given, what is beyond its edges left out."""
+    (down, across), (rows, cols) = blocking.grid, blocking.tile
+    whole = blocks.transpose(0, 2, 1, 3).reshape(down * rows, across * cols)
+    height, width = blocking.shape
+    return np.ascontiguousarray(whole[:height, :width])
+
+
 def kept_lines(nonzero: NDArray[np.bool_], blocking: Blocking) -> tuple[Lines, Lines]:
     """Return the row groups and the columns that hold anything, block by block.
 

@@ -24,8 +24,8 @@ from csbrnn.formats.format import (
     Float32Array,
     Matrix,
     check_weight,
+    number_nbytes,
     read_only,
-    read_shape,
     read_values,
     stored_dtypes,
     take_arrays,
@@ -88,12 +88,7 @@ class Banking:
     def nbytes(self, rows: int, precision: Precision) -> int:
         """Return the bytes of a matrix of so many rows."""
         weights = rows * self.kept
-        scales_nbytes = 4 * rows if precision.scaled else 0
-        return (
-            precision.storage.itemsize * weights
-            + packed_nbytes(weights, self.width)
-            + scales_nbytes
-        )
+        return number_nbytes(precision, weights, rows) + packed_nbytes(weights, self.width)
 
     def slots(self) -> NDArray[np.bool_]:
         """Return which banks have a first, second, ... weight. Shape: (count, banks).
@@ -157,7 +152,7 @@ class SparseBanksMatrix(Matrix):
         kept = np.sort(order[..., : banking.count], axis=2)
         indices = kept.transpose(0, 2, 1)[:, slots].astype(np.int32)
         matrix = cls(shape, banking, indices, np.zeros(indices.shape, np.float32))
-        return replace(matrix, values=read_only(np.take_along_axis(weight, matrix.columns, 1)))
+        return replace(matrix, values=read_only(matrix._gather(weight)))
 
     @cached_property
     def columns(self) -> NDArray[np.int64]:
@@ -170,58 +165,35 @@ class SparseBanksMatrix(Matrix):
         """See `Matrix.layout`."""
         return f"sparse_banks {self.banking.count} of {self.banking.size}"
 
-    @property
-    def kept(self) -> int:
-        """Weights stored."""
-        return self.values.size
-
-    @property
-    def index_bits(self) -> int:
-        """Bits of the indices, padding to whole bytes included."""
-        return 8 * packed_nbytes(self.kept, self.banking.width)
-
     def to_quantized(self) -> Quantized:
         """Return the dense matrix as stored, pruned weights zero."""
         dense = np.zeros(self.shape, self.values.dtype)
         np.put_along_axis(dense, self.columns, self.values, 1)
         return Quantized(dense, self.scales)
 
-    def with_precision(self, precision: Precision) -> SparseBanksMatrix:
-        """Return the matrix in another precision, its weights where they are."""
-        if precision is self.precision:
-            return self
-        dense, scales = precision.quantize(self.to_dense())
-        values = read_only(np.take_along_axis(dense, self.columns, 1))
-        scales = None if scales is None else read_only(scales)
-        return replace(self, values=values, precision=precision, scales=scales)
+    def _gather(self, dense: NDArray[Any]) -> NDArray[Any]:
+        return np.take_along_axis(dense, self.columns, 1)
 
-    def header(self) -> dict[str, Any]:
-        """Return format, shape, dtype, size of a bank and weights kept in each."""
+    def parameters(self) -> dict[str, Any]:
+        """Return size of a bank and weights kept in each."""
         return {
-            "format": self.FORMAT,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
             "bank_size": self.banking.bank_size,
             "count": self.banking.count,
         }
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``values`` (rows, kept of a row), ``scales`` if there are, ``indices`` uint8."""
-        scales = {} if self.scales is None else {"scales": self.scales}
-        return {"values": self.values, **scales, "indices": self._packed}
-
     @cached_property
-    def _packed(self) -> NDArray[np.uint8]:
-        return read_only(pack(self.indices.reshape(-1), self.banking.width))
+    def _encoded(self) -> dict[str, NDArray[np.uint8]]:
+        return {"indices": read_only(pack(self.indices.reshape(-1), self.banking.width))}
 
     @classmethod
-    def from_arrays(
-        cls, header: Mapping[str, object], arrays: Mapping[str, NDArray[Any]], where: str = "header"
+    def _read(
+        cls,
+        fields: Fields,
+        shape: tuple[int, int],
+        precision: Precision,
+        arrays: Mapping[str, NDArray[Any]],
+        where: str,
     ) -> SparseBanksMatrix:
-        """Read a matrix of sparse banks back; see `Matrix.from_arrays`."""
-        fields = Fields(header, where)
-        fields.choice("format", (cls.FORMAT,))
-        shape, precision = read_shape(fields)
         bank_size = fields.integer("bank_size", 1, MAX_DIMENSION)
         count = fields.integer("count", 0, min(bank_size, max(shape[1], 1)))
         fields.done()
