@@ -14,7 +14,7 @@ from csbrnn.explore.space import DENSE, Configuration, Space
 from csbrnn.search.lossless import Budget
 from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import load_toml, replaced
+from csbrnn.tasks.settings import load_toml, refusal, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["ExploreRecipe", "read_recipe"]
@@ -134,7 +134,7 @@ def read_recipe(
             return _build(tables, data, device)
     except (CsbrnnError, TypeError) as error:
         reasons = str(error).splitlines()
-    raise ArgumentError(f"{where} can't work:\n" + "\n".join(f"  - {r}" for r in reasons))
+    raise refusal(where, reasons)
 
 
 def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreRecipe:

@@ -13,7 +13,7 @@ from csbrnn.search.lossless import Budget
 from csbrnn.search.rates import Ladder
 from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import load_toml, replaced
+from csbrnn.tasks.settings import load_toml, refusal, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["SearchRecipe", "read_recipe"]
@@ -97,11 +97,11 @@ def read_recipe(
         if key not in _SEARCH
     ]
     if reasons:
-        raise _refusal(where, reasons)
+        raise refusal(where, reasons)
     try:
         return _build(tables, search, data, device)
     except (CsbrnnError, TypeError) as error:
-        raise _refusal(where, [str(error)]) from None
+        raise refusal(where, [str(error)]) from None
 
 
 def _build(
@@ -136,7 +136,3 @@ def _build(
     )
     recipe.road.recipe_for(recipe.pattern, ladder.first)  # refuses what can't work
     return recipe
-
-
-def _refusal(where: str, reasons: list[str]) -> ArgumentError:
-    return ArgumentError(f"{where} can't work:\n" + "\n".join(f"  - {r}" for r in reasons))

@@ -5,18 +5,26 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, final
 
-import torch
 from torch import nn
 
 from csbrnn.errors import ArgumentError
 from csbrnn.pruning import Pruner, Recipe, prune_
+from csbrnn.tasks.roads import (
+    CHECKPOINT,
+    TEACHERS,
+    WEIGHTS,
+    check_schedule,
+    check_teacher,
+    load_weights,
+    onwards,
+    save_weights,
+)
 from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
@@ -26,17 +34,6 @@ __all__ = ["METHOD_KEYS", "Road", "Trained", "forget"]
 METHOD_KEYS: Final = ("training", "dropout", "teacher")
 """Keys of a [method] table that are no fields of a `csbrnn.pruning.Recipe`."""
 
-TEACHERS: Final = ("finished", "start")
-"""Whom pruned networks learn from where they distill: the dense network after equally long
-training, or the one that all start from."""
-
-_CHECKPOINT: Final = "checkpoint.pt"
-_WEIGHTS: Final = "weights.pt"
-
-_FINISH_SEED: Final = 10_000
-"""Added to the seed when roads part: other batches than before, the same on every road."""
-
-T = TypeVar("T")
 Watch = Callable[[nn.Module, int, float], object]
 
 
@@ -114,8 +111,7 @@ class Road:
         if dropout is not None:
             replace(task.network, dropout=dropout)  # refuses what is out of range
         teacher = method.get("teacher", teacher)
-        if teacher not in TEACHERS:
-            raise ArgumentError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}")
+        check_teacher(teacher)
         return cls(
             task,
             start,
@@ -136,11 +132,7 @@ class Road:
         if fixed := [key for key in ("pattern", "density", "pruning_rate") if key in self.recipe]:
             raise ArgumentError(f"[method] must leave out {', '.join(fixed)}: it is varied")
         recipe = Recipe.from_dict(given | {"pattern": pattern, "pruning_rate": pruning_rate})
-        if recipe.method.total_steps > self.pruned.steps:
-            raise ArgumentError(
-                f"the schedule takes {recipe.method.total_steps} steps, and [finish] has only"
-                f" {self.pruned.steps}"
-            )
+        check_schedule(recipe, self.pruned)
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,10 +160,10 @@ class Road:
         """
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory / "lock"):
-            if not (directory / _WEIGHTS).exists():
+            if not (directory / WEIGHTS).exists():
                 model = self.task.build(network, seed=seed).to(self.device)
                 self._train(model, replace(self.start, seed=seed), directory, None, watch)
-                _save(model, directory)
+                save_weights(model, directory)
                 forget(directory)
         return directory
 
@@ -200,13 +192,12 @@ class Road:
         if recipe is not None and self.dropout is not None:
             network = replace(network, dropout=self.dropout)
         model = self.task.build(network, seed=seed)
-        model.load_state_dict(_load(start))
+        model.load_state_dict(load_weights(start))
         model.to(self.device)
         pruner = None
         if recipe is not None:
             pruner = self._prune(model, network, seed, recipe, teacher)
-        training = self.finish if recipe is None else self.pruned
-        training = replace(training, seed=_FINISH_SEED + seed)
+        training = onwards(self.finish if recipe is None else self.pruned, seed)
         try:
             self._train(model, training, directory, pruner, watch)
             if pruner is not None and _finite(model):
@@ -220,7 +211,7 @@ class Road:
         model.eval()
         if not _finite(model):
             return Trained(model, None)
-        _save(model, directory)
+        save_weights(model, directory)
         score = self.task.evaluate(model)
         return Trained(model, score if math.isfinite(score.value) else None)
 
@@ -230,7 +221,7 @@ class Road:
         if recipe.distill is None or teacher is None:
             return prune_(model, recipe)
         learned = self.task.build(network, seed=seed)
-        learned.load_state_dict(_load(teacher))
+        learned.load_state_dict(load_weights(teacher))
         return prune_(model, recipe, teacher=learned)
 
     def _train(
@@ -248,7 +239,7 @@ class Road:
         self.task.train(
             model,
             training,
-            checkpoint=directory / _CHECKPOINT,
+            checkpoint=directory / CHECKPOINT,
             pruner=pruner,
             progress=progress,
         )
@@ -264,26 +255,12 @@ def forget(directory: Path, *, unfinished: bool = False) -> None:
         directory: Of a run.
         unfinished: Whether to drop it even if training has not ended.
     """
-    if unfinished or (directory / _WEIGHTS).exists():
-        (directory / _CHECKPOINT).unlink(missing_ok=True)
+    if unfinished or (directory / WEIGHTS).exists():
+        (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _finite(model: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in model.parameters())
-
-
-def _load(directory: Path) -> dict[str, Any]:
-    weights: dict[str, Any] = torch.load(
-        directory / _WEIGHTS, map_location="cpu", weights_only=True
-    )
-    return weights
-
-
-def _save(model: nn.Module, directory: Path) -> None:
-    """Replaces the weights at once or not at all."""
-    partial = directory / f"{_WEIGHTS}.partial"
-    torch.save(model.state_dict(), partial)
-    os.replace(partial, directory / _WEIGHTS)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Literal, final
 
 from csbrnn.study.recipe import StudyRecipe, Trial
 from csbrnn.tasks.registry import task_to_dict
+from csbrnn.tasks.roads import onwards
 
 __all__ = ["REPORT", "Job", "jobs_of"]
 
@@ -84,7 +85,7 @@ def _dense_jobs(recipe: StudyRecipe, seed: int) -> tuple[Job, Job]:
         "seed": seed,
     }
     start = _job("start", f"start-seed{seed}", f"dense, seed {seed}", settings, data, {}, seed)
-    further = settings | {"training": asdict(_finishing(recipe.finish, seed)), "start": start.name}
+    further = settings | {"training": asdict(onwards(recipe.finish, seed)), "start": start.name}
     label = f"dense reference, seed {seed}"
     needs = {"start": start.name}
     return start, _job("dense", f"dense-seed{seed}", label, further, data, needs, seed)
@@ -97,7 +98,7 @@ def _trial_job(recipe: StudyRecipe, trial: Trial, start: Job, dense: Job) -> Job
     settings = {
         **start.settings,
         "network": asdict(replace(recipe.network, dropout=trial.dropout)),
-        "training": asdict(_finishing(trial.training, trial.seed)),
+        "training": asdict(onwards(trial.training, trial.seed)),
         # As written: a default that a later version adds must not make all trials new ones.
         "recipe": dict(trial.written),
         "needs": needs,
@@ -110,11 +111,6 @@ def _trial_job(recipe: StudyRecipe, trial: Trial, start: Job, dense: Job) -> Job
     name = f"{slug}-{rate}-seed{trial.seed}"
     job = _job("trial", name, label, settings, start.data, needs, trial.seed)
     return replace(job, names={"pattern": trial.label, "method": trial.method})
-
-
-def _finishing(training: Any, seed: int) -> Any:
-    # Other batches than the start's, and the same for the reference and every trial of a seed.
-    return replace(training, seed=10_000 + seed)
 
 
 def _job(

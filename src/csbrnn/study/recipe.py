@@ -11,15 +11,12 @@ from typing import Any, TypeVar, final
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import load_toml, replaced
+from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
+from csbrnn.tasks.settings import load_toml, refusal, replaced
 from csbrnn.tasks.task import Network, Task
 from csbrnn.tasks.training import Training
 
-__all__ = ["TEACHERS", "StudyRecipe", "Trial", "read_recipe"]
-
-TEACHERS = ("finished", "start")
-"""Whom pruned networks learn from where they distill: the dense network after equally long
-training, or the one that they all start from."""
+__all__ = ["StudyRecipe", "Trial", "read_recipe"]
 
 T = TypeVar("T")
 
@@ -108,17 +105,17 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
     reasons += [f"{key!r} is missing" for key in needed if key not in tables]
     reasons += _form_reasons(tables)
     if reasons:
-        raise _refusal(where, reasons)
+        raise refusal(where, reasons)
 
     settings = dict(tables["task"]) | ({} if data is None else {"data": data})
     task = _try("task", lambda: task_from_dict(settings), reasons)
     if task is None:
-        raise _refusal(where, reasons)
+        raise refusal(where, reasons)
     network = _build("network", task.network, tables.get("network", {}), reasons)
     start = _build("start", task.training, tables.get("start", {}), reasons)
     finish = _build("finish", task.training, tables["finish"], reasons)
     if reasons:
-        raise _refusal(where, reasons)
+        raise refusal(where, reasons)
     trials: dict[str, Trial] = {}
     for number, group in enumerate(tables["trials"], 1):
         for trial in _expand(f"trials {number}", group, tables, network, finish, reasons):
@@ -126,7 +123,7 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
     if not trials and not reasons:
         reasons.append("there are no trials")
     if reasons:
-        raise _refusal(where, list(dict.fromkeys(reasons)))
+        raise refusal(where, list(dict.fromkeys(reasons)))
     return StudyRecipe(
         str(tables["name"]), task, network, start, finish, tuple(trials.values()), tables
     )
@@ -218,16 +215,11 @@ def _trial(
             "dense reference; change it there"
         )
     training = replaced("training", finish, changes)
-    if recipe.method.total_steps > training.steps:
-        raise ArgumentError(
-            f"the schedule takes {recipe.method.total_steps} steps, and [finish] has only "
-            f"{training.steps}"
-        )
+    check_schedule(recipe, training)
     dropout = method.get("dropout", network.dropout)
     replace(network, dropout=dropout)  # refuses what is out of range
     teacher = method.get("teacher", TEACHERS[0])
-    if teacher not in TEACHERS:
-        raise ArgumentError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}")
+    check_teacher(teacher)
     permute = method.get("permute", False)
     if not isinstance(permute, bool):
         raise ArgumentError(f"permute must be true or false, not {permute!r}")
@@ -262,7 +254,3 @@ def _try(where: str, make: Any, reasons: list[str]) -> Any:
     except CsbrnnError as error:
         reasons.append(f"{where}: {error}")
         return None
-
-
-def _refusal(where: str, reasons: Sequence[str]) -> ArgumentError:
-    return ArgumentError(f"{where} can't work:\n" + "\n".join(f"  - {r}" for r in reasons))

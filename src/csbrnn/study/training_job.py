@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from csbrnn.bench import describe_environment
@@ -22,6 +21,7 @@ from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.study.job import REPORT, Job
 from csbrnn.tasks.registry import task_from_dict
+from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_, shrink
@@ -30,8 +30,6 @@ __all__ = ["PACKED", "read_report", "run_job", "write_atomically"]
 
 PACKED = "int8"
 """Directory, within a job's own, of the packed model."""
-
-_CHECKPOINT, _WEIGHTS = "checkpoint.pt", "weights.pt"
 
 
 def run_job(
@@ -58,14 +56,14 @@ def run_job(
     network = Network(**job.settings["network"])
     model = task.build(network, seed=job.seed)
     if "start" in job.needs:
-        model.load_state_dict(_weights(root / job.needs["start"]))
+        model.load_state_dict(load_weights(root / job.needs["start"]))
     model.to(device)
     pruner = _pruner(job, root, task, network, model) if job.kind == "trial" else None
     clock = _StepClock(progress)
     task.train(
         model,
         Training(**job.settings["training"]),
-        checkpoint=directory / _CHECKPOINT,
+        checkpoint=directory / CHECKPOINT,
         pruner=pruner,
         progress=clock,
     )
@@ -90,9 +88,9 @@ def run_job(
     if job.kind != "start":
         report |= _sizes(task, model, pruner, directory)
     if job.kind != "trial":
-        _save_weights(model, directory / _WEIGHTS)
+        save_weights(model, directory)
     write_atomically(directory / REPORT, report)
-    (directory / _CHECKPOINT).unlink(missing_ok=True)
+    (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
 def read_report(job: Job, root: Path) -> dict[str, Any]:
@@ -132,21 +130,8 @@ def _pruner(job: Job, root: Path, task: Task, network: Network, model: nn.Module
     if "teacher" not in job.needs:
         return prune_(model, recipe)
     teacher = task.build(network, seed=job.seed)
-    teacher.load_state_dict(_weights(root / job.needs["teacher"]))
+    teacher.load_state_dict(load_weights(root / job.needs["teacher"]))
     return prune_(model, recipe, teacher=teacher)
-
-
-def _weights(directory: Path) -> dict[str, Any]:
-    weights: dict[str, Any] = torch.load(
-        directory / _WEIGHTS, map_location="cpu", weights_only=True
-    )
-    return weights
-
-
-def _save_weights(model: nn.Module, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(model.state_dict(), partial)
-    os.replace(partial, path)
 
 
 def _plain(score: Score) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["load_toml", "replaced"]
+__all__ = ["load_toml", "refusal", "replaced"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,11 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise ArgumentError(f"{path}: can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(f"{path}: is no TOML: {error}") from None
+
+
+def refusal(where: str, reasons: Sequence[str]) -> ArgumentError:
+    """Returns the error that lists why what a file describes can't work."""
+    return ArgumentError(f"{where} can't work:\n" + "\n".join(f"  - {r}" for r in reasons))
 
 
 def replaced(where: str, default: T, changes: Any) -> T:

@@ -1,0 +1,84 @@
+"""What networks that go on from one dense network have in common, so that they compare.
+
+Studies, searches and explorations train a dense network first. From there roads part: the dense
+reference and the pruned networks go on for as many steps, on the same batches.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from csbrnn.errors import ArgumentError
+from csbrnn.pruning import Recipe
+from csbrnn.tasks.training import Training
+
+__all__ = [
+    "CHECKPOINT",
+    "TEACHERS",
+    "WEIGHTS",
+    "check_schedule",
+    "check_teacher",
+    "load_weights",
+    "onwards",
+    "save_weights",
+]
+
+CHECKPOINT: Final = "checkpoint.pt"
+"""In a training's directory: all that resuming needs, while it lasts."""
+
+WEIGHTS: Final = "weights.pt"
+"""In a training's directory: the network at its end."""
+
+TEACHERS: Final = ("finished", "start")
+"""Whom pruned networks learn from where they distill: the dense network after equally long
+training, or the one that all start from."""
+
+#: Added to the seed when roads part: other batches than before, the same on every road.
+_ONWARDS_SEED: Final = 10_000
+
+
+def check_teacher(teacher: Any) -> None:
+    """Refuses what is none of `TEACHERS`.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    if teacher not in TEACHERS:
+        raise ArgumentError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}")
+
+
+def check_schedule(recipe: Recipe, training: Training) -> None:
+    """Refuses a method that takes longer than the dense reference trains.
+
+    Raises:
+        ArgumentError: It does.
+    """
+    if recipe.method.total_steps > training.steps:
+        raise ArgumentError(
+            f"the schedule takes {recipe.method.total_steps} steps, and [finish] has only"
+            f" {training.steps}"
+        )
+
+
+def onwards(training: Training, seed: int) -> Training:
+    """Returns the training of a road, with the batches that all roads of a seed see."""
+    return replace(training, seed=_ONWARDS_SEED + seed)
+
+
+def load_weights(directory: Path) -> dict[str, Any]:
+    """Returns the state of the network that `save_weights` has left in a directory."""
+    weights: dict[str, Any] = torch.load(directory / WEIGHTS, map_location="cpu", weights_only=True)
+    return weights
+
+
+def save_weights(model: nn.Module, directory: Path) -> None:
+    """Replaces a directory's weights at once or not at all."""
+    partial = directory / f"{WEIGHTS}.partial"
+    torch.save(model.state_dict(), partial)
+    os.replace(partial, directory / WEIGHTS)
