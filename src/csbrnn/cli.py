@@ -29,6 +29,11 @@ ModelDir = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a 
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")
 ]
+Data = Annotated[
+    str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
+]
+Device = Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")]
+TrainingThreads = Annotated[int, typer.Option(min=1, max=256, help="Threads to train with.")]
 KeepFp32 = Annotated[
     list[str] | None,
     typer.Option(
@@ -342,12 +347,10 @@ def study(
         Path | None,
         typer.Option(help="Directory for everything. [studies-out/NAME]", show_default=False),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
-    ] = None,
+    data: Data = None,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Processes at a time.")] = 1,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of each.")] = 1,
-    device: Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")] = "cpu",
+    device: Device = "cpu",
     hours: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after so long; to be gone on with later.")
     ] = None,
@@ -383,11 +386,9 @@ def search(
         typer.Argument(metavar="RECIPE", help="TOML file: task, pattern, method, first rate."),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the log and the networks.")],
-    data: Annotated[
-        str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads to train with.")] = 1,
-    device: Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")] = "cpu",
+    data: Data = None,
+    threads: TrainingThreads = 1,
+    device: Device = "cpu",
     json_file: Json = None,
 ) -> None:
     """Find the highest pruning rate at no loss.
@@ -416,11 +417,9 @@ def explore(
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads to train with.")] = 1,
-    device: Annotated[str, typer.Option(help="What to train on: `cpu`, `cuda`.")] = "cpu",
+    data: Data = None,
+    threads: TrainingThreads = 1,
+    device: Device = "cpu",
     json_file: Json = None,
 ) -> None:
     """Find the networks worth deploying: cell, size, pattern, rate, precision.

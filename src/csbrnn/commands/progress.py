@@ -8,8 +8,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
-__all__ = ["progress_bar"]
+__all__ = ["bars", "progress_bar"]
+
+
+def bars(console: Console, width: int) -> Progress:
+    """Returns a display of bars: what, how far, the task's field ``note``, the time left.
+
+    Args:
+        console: Where to show it.
+        width: Characters that descriptions take at the least.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn(f"{{task.description:{width}}}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
 
 
 @contextmanager
@@ -26,15 +45,7 @@ def progress_bar(
     Yields:
         A function of what is done so far and a note to show beside the bar.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    with bars(console, 32) as progress:
         task = progress.add_task(what, total=total, note="")
 
         def report(done: float, note: str = "") -> None:

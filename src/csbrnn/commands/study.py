@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
         f"studies train networks and need {error.name}: pip install 'csbrnn[study]'"
     ) from None
 
-from csbrnn.commands.progress import progress_bar
+from csbrnn.commands.progress import bars, progress_bar
 from csbrnn.commands.report import write_report
 
 if TYPE_CHECKING:
@@ -120,15 +120,7 @@ def _train(
     until: float | None,
     console: Console,
 ) -> list[Failure]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description:44}"),
-        BarColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    with bars(console, 44) as progress:
         watcher = _Bars(recipe, jobs, root, progress)
         return run_jobs(
             jobs,
