@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import math
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from csbrnn.tasks.training import Training, fit
 if TYPE_CHECKING:
     from csbrnn.runtime import Engine
 
-__all__ = ["CharLM", "CharLMTask", "Training", "bits_per_char", "stream_nats", "train"]
+__all__ = ["CharLM", "CharLMTask", "TextTask", "Training", "bits_per_char", "stream_nats", "train"]
 
 #: Characters that the standard error takes as one unit. Ours: a few sentences, whose difficulty
 #: hardly depends on the next ones'.
@@ -177,35 +178,38 @@ def bits_per_char(model: nn.Module, corpus: TextCorpus, chunk: int = 4096) -> fl
     return float(nats.sum(dtype=np.float64) / math.log(2) / len(nats))
 
 
-@final
 @dataclass(frozen=True)
-class CharLMTask(Task):
-    """Predict the next character of a text.
+class TextTask(Task):
+    """Predict the next token of a text.
 
     Attributes:
         data: A UTF-8 file; Python's language reference if empty.
         held_out: Share of the text, from its end, to measure on.
-        embedding_size: Features of a character.
-        max_chars: Characters to use, from the start; 0 for all. For quick trials.
+        embedding_size: Features of a token.
     """
 
-    name: ClassVar[str] = "char-lm"
-    metric: ClassVar[str] = "bits per character"
     lower_is_better: ClassVar[bool] = True
-    network: ClassVar[Network] = Network(hidden_size=512, dropout=0.2)
-    # Ours: those of the demo.
-    training: ClassVar[Training] = Training(steps=1600, learning_rate=4e-3)
+    per_token: ClassVar[float] = 1.0
+    """What nats of a token are divided by."""
+    exponential: ClassVar[bool] = False
+    """See `csbrnn.tasks.task.Score`."""
 
     data: str = ""
     held_out: float = 0.1
     embedding_size: int = 64
-    max_chars: int = 0
 
-    @cached_property
+    @property
+    @abc.abstractmethod
     def corpus(self) -> TextCorpus:
-        """The text, read when first needed."""
-        text = read_text(Path(self.data)) if self.data else language_reference()
-        return TextCorpus.from_text(text[: self.max_chars or None], self.held_out)
+        """The text as numbers, read when first needed."""
+
+    def text(self) -> str:
+        """Returns the whole text.
+
+        Raises:
+            ArgumentError: The file can't be read.
+        """
+        return read_text(Path(self.data)) if self.data else language_reference()
 
     def build(self, network: Network, *, seed: int = 0) -> CharLM:
         """See `Task.build`."""
@@ -225,21 +229,51 @@ class CharLMTask(Task):
 
     def evaluate(self, model: nn.Module) -> Score:
         """See `Task.evaluate`."""
-        return text_score(stream_nats(model, self.corpus.held_out), math.log(2))
+        return self._score(stream_nats(model, self.corpus.held_out))
 
     def evaluate_engine(self, engine: Engine) -> Score:
         """See `Task.evaluate_engine`."""
-        return text_score(engine_nats(engine, self.corpus.held_out), math.log(2))
+        return self._score(engine_nats(engine, self.corpus.held_out))
+
+    def _score(self, nats: npt.NDArray[np.float32]) -> Score:
+        return text_score(nats, self.per_token, exponential=self.exponential)
 
     def sample_input(self) -> npt.NDArray[np.int32]:
         """See `Task.sample_input`."""
         return self.corpus.held_out[:1000]
 
-    def fingerprint(self) -> str:
-        """See `Task.fingerprint`."""
-        digest = hashlib.sha256("".join(self.corpus.vocabulary).encode())
+    def _fingerprint(self, separator: str) -> str:
+        digest = hashlib.sha256(separator.join(self.corpus.vocabulary).encode())
         digest.update(self.corpus.train.tobytes() + self.corpus.held_out.tobytes())
         return digest.hexdigest()[:16]
+
+
+@final
+@dataclass(frozen=True)
+class CharLMTask(TextTask):
+    """Predict the next character of a text.
+
+    Attributes:
+        max_chars: Characters to use, from the start; 0 for all. For quick trials.
+    """
+
+    name: ClassVar[str] = "char-lm"
+    metric: ClassVar[str] = "bits per character"
+    per_token: ClassVar[float] = math.log(2)
+    network: ClassVar[Network] = Network(hidden_size=512, dropout=0.2)
+    # Ours: those of the demo.
+    training: ClassVar[Training] = Training(steps=1600, learning_rate=4e-3)
+
+    max_chars: int = 0
+
+    @cached_property
+    def corpus(self) -> TextCorpus:
+        """The characters as numbers, read when first needed."""
+        return TextCorpus.from_text(self.text()[: self.max_chars or None], self.held_out)
+
+    def fingerprint(self) -> str:
+        """See `Task.fingerprint`."""
+        return self._fingerprint("")
 
     def metadata(self) -> dict[str, Any]:
         """See `Task.metadata`."""
