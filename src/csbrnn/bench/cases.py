@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,17 @@ from csbrnn.errors import ArgumentError
 from csbrnn.formats import CSBMatrix, DenseMatrix, Matrix
 from csbrnn.model import Features, PackedModel, Recurrent, map_matrices, quantize, verify
 
-__all__ = ["CASES", "DEFAULT_LAYOUT", "Case", "generate"]
+__all__ = [
+    "CASES",
+    "DEFAULT_LAYOUT",
+    "SHAPES",
+    "Case",
+    "Shape",
+    "generate",
+    "random_matrix",
+    "random_network",
+    "random_weight",
+]
 
 DEFAULT_LAYOUT: Final = "block=16x64 row_group=16"
 """Stripes of 16 rows: what the engine's tiles are made for (PEERS.md, "groups of 16")."""
@@ -108,23 +118,30 @@ class Case:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
+    """A network without weights.
+
+    Attributes:
+        stack: Its layers.
+        pruning_rate: At no loss, by the paper; 1 for dense.
+    """
+
     stack: Stack
     pruning_rate: float
 
 
-_SHAPES: Final[Mapping[str, _Shape]] = {
+SHAPES: Final[Mapping[str, Shape]] = {
     # CSB-RNN (Shi et al., 2020), Table 1: speech (TIMIT) and translation (PTB) at no loss.
-    "sr": _Shape(Stack(LSTM, 153, 1024, num_layers=2), 13.5),
-    "mt": _Shape(Stack(LSTM, 1500, 1500, num_layers=2), 12.0),
+    "sr": Shape(Stack(LSTM, 153, 1024, num_layers=2), 13.5),
+    "mt": Shape(Stack(LSTM, 1500, 1500, num_layers=2), 12.0),
     # PEERS.md: what users run on small machines; GRUs stand a little less pruning.
-    "gru512": _Shape(Stack(GRU, 512, 512, num_layers=2), 8.0),
+    "gru512": Shape(Stack(GRU, 512, 512, num_layers=2), 8.0),
     # Where the overhead of a call is all there is; never worth pruning.
-    "small16": _Shape(Stack(LSTM, 16, 16), 1.0),
-    "small64": _Shape(Stack(LSTM, 64, 64), 1.0),
+    "small16": Shape(Stack(LSTM, 16, 16), 1.0),
+    "small64": Shape(Stack(LSTM, 64, 64), 1.0),
 }
 
-CASES: Final = tuple(_SHAPES)
+CASES: Final = tuple(SHAPES)
 """Names that `generate` takes."""
 
 
@@ -144,40 +161,64 @@ def generate(name: str, layout: str | Sequence[str] = DEFAULT_LAYOUT, seed: int 
     Raises:
         ArgumentError: The name or a layout is not known, or there is no layout.
     """
-    if name not in _SHAPES:
+    if name not in SHAPES:
         raise ArgumentError(f"a case must be one of {', '.join(CASES)}, not {name!r}")
     texts = (layout,) if isinstance(layout, str) else tuple(layout)
     if not texts:
         raise ArgumentError("a case must have at least one layout")
-    shape, models = _SHAPES[name], dict[str, PackedModel]()
+    shape, models = SHAPES[name], dict[str, PackedModel]()
     for parsed in map(parse_layout, texts):
         chosen = None if shape.pruning_rate == 1 else parsed
         text = DENSE if chosen is None else str(chosen)
         if text not in models:
-            models[text] = _random_model(shape, chosen, seed)
+            matrix = partial(random_matrix, layout=chosen, pruning_rate=shape.pruning_rate)
+            models[text] = random_network(shape.stack, matrix, seed)
     return Case(name, next(iter(models.values())), models)
 
 
-def _random_model(shape: _Shape, layout: Layout | None, seed: int) -> PackedModel:
+def random_network(
+    stack: Stack,
+    matrix: Callable[[tuple[int, int], np.random.Generator], Matrix],
+    seed: int = 0,
+) -> PackedModel:
+    """Makes a model of one recurrent layer with random biases and matrices.
+
+    Args:
+        stack: The layer's cells.
+        matrix: Draws a matrix of a shape.
+        seed: Of all.
+    """
     rng = np.random.default_rng(seed)
-    stack, parameters = shape.stack, dict[str, Any]()
+    parameters = dict[str, Any]()
     for name, size in stack.parameter_shapes().items():
         if len(size) == 1:
             parameters[name] = 0.1 * rng.standard_normal(size, np.float32)
         else:
-            parameters[name] = _random_matrix((size[0], size[1]), layout, shape.pruning_rate, rng)
+            parameters[name] = matrix((size[0], size[1]), rng)
     layer = Recurrent("rnn", ("input",), stack, parameters)
     return PackedModel((layer,), Features(stack.input_size), "rnn")
 
 
-def _random_matrix(
-    shape: tuple[int, int], layout: Layout | None, pruning_rate: float, rng: np.random.Generator
-) -> Matrix:
+def random_weight(
+    shape: tuple[int, int], pruning_rate: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draws Gaussian weights, so large that a gate's sum has unit variance once they are pruned.
+
+    Shape:
+        returns: ``shape``, fp32, nothing pruned yet
+    """
     # Half of unit variance each for the products with x and with h.
-    scale = np.float32(np.sqrt(0.5 * (1.0 if layout is None else pruning_rate) / shape[1]))
-    weight = scale * rng.standard_normal(shape, np.float32)
+    scale = np.float32(np.sqrt(0.5 * pruning_rate / shape[1]))
+    return scale * rng.standard_normal(shape, np.float32)
+
+
+def random_matrix(
+    shape: tuple[int, int], rng: np.random.Generator, layout: Layout | None, pruning_rate: float
+) -> Matrix:
+    """Draws a matrix pruned to a layout; a dense one if that is None."""
     if layout is None:
-        return DenseMatrix(weight)
+        return DenseMatrix(random_weight(shape, 1.0, rng))
+    weight = random_weight(shape, pruning_rate, rng)
     weight *= layout.random_mask(shape, 1 / pruning_rate, rng)
     return CSBMatrix.from_dense(weight, layout.block, layout.row_group)
 

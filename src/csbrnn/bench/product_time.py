@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from csbrnn.bench.timing import Statistics, Timed, interleave
 from csbrnn.runtime import compile
 
 if TYPE_CHECKING:
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from csbrnn.patterns import Pattern
 
 __all__ = ["product_time"]
-
-BURST_MS: Final = 1.0
-"""Length of a burst of products, of which the mean is one sample. Ours: short enough that most
-bursts are not interrupted."""
 
 
 def product_time(
@@ -54,22 +49,8 @@ def product_time(
         model = pack(layer, pattern=pattern, precision=precision, layout="TF")
         stream = compile(model, threads=threads).stream()
         stream.x[...] = 0.5
-        return _median_us(stream.step, budget_ms)
+        timed = Timed(stream.step)
+        interleave([timed], budget_ms / 1e3)
+        return Statistics.of(timed.durations_ns).median_us
 
     return measure
-
-
-def _median_us(call: Callable[[], object], budget_ms: float) -> float:
-    """The median over bursts of a call's mean time."""
-    calls = 1
-    while _burst_ms(call, calls) < BURST_MS and calls < 1 << 20:
-        calls *= 2
-    bursts = max(3, int(budget_ms / BURST_MS))
-    return 1e3 * statistics.median(_burst_ms(call, calls) for _ in range(bursts)) / calls
-
-
-def _burst_ms(call: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter_ns()
-    for _ in range(calls):
-        call()
-    return (time.perf_counter_ns() - start) / 1e6

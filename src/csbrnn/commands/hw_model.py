@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csbrnn.bench.cases import SHAPES, Shape, random_matrix, random_network, random_weight
 from csbrnn.bench.layouts import Layout
-from csbrnn.cells import LSTM, Stack
+from csbrnn.cells import Stack
+from csbrnn.compiler import Program
 from csbrnn.errors import ArgumentError
-from csbrnn.formats import CSBMatrix
-from csbrnn.model import Features, PackedModel, Recurrent, load
+from csbrnn.formats import CSBMatrix, Matrix
+from csbrnn.model import PackedModel, load
 
-__all__ = ["CASES", "PATTERNS", "Case", "load_hw_model", "random_model"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A paper's network.
-
-    Attributes:
-        stack: Its layers.
-        pruning_rate: At no loss, by the paper.
-    """
-
-    stack: Stack
-    pruning_rate: float
+__all__ = ["CASES", "PATTERNS", "load_hw_model", "random_inputs", "random_model"]
 
 
-CASES: Final[Mapping[str, Case]] = {
-    # CSB-RNN (Shi et al., 2020), Table 1: speech recognition and machine translation.
-    "sr": Case(Stack(LSTM, 153, 1024, num_layers=2), 13.5),
-    "mt": Case(Stack(LSTM, 1500, 1500, num_layers=2), 12.0),
-}
-"""Built-in cases by name; their weights are random."""
+CASES: Final[Mapping[str, Shape]] = {name: SHAPES[name] for name in ("sr", "mt")}
+"""Built-in cases by name: the CSB-RNN paper's networks; their weights are random."""
 
 PATTERNS: Final[Mapping[str, str]] = {
     "csb": "compressed structured blocks, of --block and --row-group",
@@ -49,6 +33,9 @@ PATTERNS: Final[Mapping[str, str]] = {
 
 _KEPT_IN_BANK: Final = 4
 """So that a bank of 54 columns gives exactly 13.5x, and one of 48 12x."""
+
+_MOST_INPUT: Final = 4.0
+"""Standard deviations. Ours."""
 
 _BLOCK: Final = re.compile(r"(\d+)x(\d+)")
 
@@ -111,7 +98,7 @@ def random_model(
 ) -> PackedModel:
     """Return a stack with random CSB matrices, blocks keeping as unequally as pruning leaves them.
 
-    Values are Gaussian, scaled so that a gate's sum has unit variance.
+    Values are those of `csbrnn.bench.cases.random_weight`.
 
     Raises:
         ArgumentError: The rate is below 1, or sizes don't fit together.
@@ -123,24 +110,32 @@ def random_model(
             f"sizes must be positive, and row_group must divide the block's rows; {row_group} and"
             f" {block[0]}x{block[1]} don't fit"
         )
-    rng = np.random.default_rng(seed)
-    parameters: dict[str, Any] = {}
-    for name, size in stack.parameter_shapes().items():
-        if len(size) == 1:
-            parameters[name] = 0.1 * rng.standard_normal(size, np.float32)
-            continue
-        shape = (size[0], size[1])
-        scale = np.float32(np.sqrt(0.5 * rate / shape[1]))
-        weight = scale * rng.standard_normal(shape, np.float32)
+
+    def matrix(shape: tuple[int, int], rng: np.random.Generator) -> Matrix:
         if pattern == "banks":
+            weight = random_weight(shape, rate, rng)
             weight *= _random_banks(shape, rate, rng)
-            parameters[name] = CSBMatrix.from_dense(weight, (1, shape[1]))
-            continue
-        whole = pattern == "blocks"
-        weight *= Layout(block, row_group, whole).random_mask(shape, 1 / rate, rng)
-        parameters[name] = CSBMatrix.from_dense(weight, block, row_group)
-    layer = Recurrent("rnn", ("input",), stack, parameters)
-    return PackedModel((layer,), Features(stack.input_size), "rnn")
+            return CSBMatrix.from_dense(weight, (1, shape[1]))
+        return random_matrix(shape, rng, Layout(block, row_group, pattern == "blocks"), rate)
+
+    return random_network(stack, matrix, seed)
+
+
+def random_inputs(program: Program, steps: int, input_range: float, seed: int = 0) -> NDArray[Any]:
+    """Return inputs for a program: tokens, or features of unit variance.
+
+    Features are clipped to ``input_range``, and to 4 standard deviations.
+
+    Shape:
+        returns: (steps,) tokens, or (steps, width)
+    """
+    rng = np.random.default_rng(seed)
+    stream = program.streams["input"]
+    if stream.dtype == "int32":
+        return rng.integers(0, stream.bound, steps)
+    scale = min(input_range, _MOST_INPUT)
+    values = rng.standard_normal((steps, stream.width))
+    return np.clip(values, -scale, scale).astype(np.float32)
 
 
 def _random_banks(

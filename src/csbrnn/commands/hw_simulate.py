@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator import (
     DEFAULT_INPUT_RANGE,
@@ -23,6 +22,7 @@ from csbrnn.accelerator import (
 )
 from csbrnn.accelerator.baselines import baselines
 from csbrnn.commands.hw_compile import compiled_dict
+from csbrnn.commands.hw_model import random_inputs
 from csbrnn.commands.hw_timeline import draw_timeline
 from csbrnn.compiler import Program, lower, run_program
 from csbrnn.errors import ArgumentError
@@ -84,7 +84,7 @@ def simulate_hw(
             soft_wrap=True,
         )
     if steps:
-        result["functional"] = _functional(compiled, program, steps, min(input_range, 4.0))
+        result["functional"] = _functional(compiled, program, steps, input_range)
         console.print(_functional_text(result["functional"]), highlight=False, soft_wrap=True)
     if compare:
         result["baselines"] = baselines(compiled.step, arch)
@@ -103,15 +103,11 @@ def simulate_hw(
     return result
 
 
-def _functional(compiled: Compiled, program: Program, steps: int, scale: float) -> dict[str, Any]:
+def _functional(
+    compiled: Compiled, program: Program, steps: int, input_range: float
+) -> dict[str, Any]:
     """Random input through the functional simulator, the interpreter, and float64."""
-    rng = np.random.default_rng(0)
-    stream = program.streams["input"]
-    xs: NDArray[Any]
-    if stream.dtype == "int32":
-        xs = rng.integers(0, stream.bound, steps)
-    else:
-        xs = np.clip(rng.standard_normal((steps, stream.width)), -scale, scale).astype(np.float32)
+    xs = random_inputs(program, steps, input_range)
     values = host_input(compiled.step, xs)
     simulator = Simulator(compiled.image)
     begin = time.perf_counter()

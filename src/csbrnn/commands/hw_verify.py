@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator import (
     DEFAULT_INPUT_RANGE,
@@ -16,6 +15,7 @@ from csbrnn.accelerator import (
     run_fixed,
 )
 from csbrnn.accelerator.ladder import Rung, available_simulators, climb
+from csbrnn.commands.hw_model import random_inputs
 from csbrnn.compiler import lower, run_program
 from csbrnn.errors import MissingDependencyError
 from csbrnn.model import PackedModel
@@ -23,9 +23,8 @@ from csbrnn.model import PackedModel
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from csbrnn.compiler import Program
 
-__all__ = ["random_inputs", "verify_hw"]
+__all__ = ["verify_hw"]
 
 _AMARANTH_PES: Final = 16
 """Largest engine that Amaranth's simulator is tried with where CXXRTL is missing: 2,000 cycles a
@@ -61,7 +60,7 @@ def verify_hw(
     """
     program = lower(model, fuse=False)
     compiled = compile_model(program, arch, input_range=input_range)
-    xs = random_inputs(program, steps, min(input_range, 4.0), seed)
+    xs = random_inputs(program, steps, input_range, seed)
     chosen = list(simulators) or [_default_simulator(arch)]
 
     error = np.abs(run_fixed(compiled.step, arch, xs) - run_program(program, xs)[0])
@@ -95,20 +94,6 @@ def verify_hw(
         "label": "simulated: RTL; model_cycles: modelled",
         "gaps": gaps,
     }
-
-
-def random_inputs(program: Program, steps: int, scale: float, seed: int) -> NDArray[Any]:
-    """Return inputs for a program: tokens, or features of unit variance clipped to ``scale``.
-
-    Shape:
-        returns: (steps,) tokens, or (steps, width)
-    """
-    rng = np.random.default_rng(seed)
-    stream = program.streams["input"]
-    if stream.dtype == "int32":
-        return rng.integers(0, stream.bound, steps)
-    values = rng.standard_normal((steps, stream.width))
-    return np.clip(values, -scale, scale).astype(np.float32)
 
 
 def _default_simulator(arch: Arch) -> str:

@@ -12,7 +12,7 @@ from csbrnn.accelerator import (
     host_input,
     trace,
 )
-from csbrnn.commands.hw_verify import random_inputs
+from csbrnn.commands.hw_model import random_inputs
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError, MissingDependencyError
 from csbrnn.model import PackedModel
@@ -58,7 +58,7 @@ def verilog_hw(
         ) from None
     program = lower(model, fuse=False)
     compiled = compile_model(program, arch, input_range=input_range)
-    xs = host_input(compiled.step, random_inputs(program, steps, min(input_range, 4.0), seed))
+    xs = host_input(compiled.step, random_inputs(program, steps, input_range, seed))
     try:
         paths = write_testbench(compiled.image, xs, out)
     except OSError as error:
