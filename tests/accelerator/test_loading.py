@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from csbrnn.accelerator import Simulator
-from csbrnn.accelerator.loading import SPACES, load_beats, outcome_steps, stimulus_of
+from csbrnn.accelerator.isa import Space
+from csbrnn.accelerator.loading import load_beats, outcome_steps, stimulus_of
 from csbrnn.accelerator.outcome import Outcome
 from csbrnn.errors import ArgumentError
 
@@ -29,14 +30,14 @@ def packets():
 def test_every_memory_is_loaded_whole_and_from_the_start():
     found = {(space, g, p): entries for space, g, p, address, entries in packets() if not address}
     words = [value[0] | value[1] << 32 | value[2] << 64 | value[3] << 96
-             for value in found[SPACES["program"], 0, 0].astype(object)]  # fmt: skip
+             for value in found[Space.PROGRAM, 0, 0].astype(object)]  # fmt: skip
     assert words == IMAGE.program_words()
     for g in range(ARCH.groups):
-        vector = found[SPACES["vector"], g, 0][:, 0].astype(np.int64)
+        vector = found[Space.VECTOR, g, 0][:, 0].astype(np.int64)
         np.testing.assert_array_equal(vector, IMAGE.vector[g] & (1 << ARCH.vector_bits) - 1)
         for p in range(ARCH.streams):
-            np.testing.assert_array_equal(found[SPACES["words"], g, p], IMAGE.words[g][p])
-    x = found[SPACES["x"], 0, 0][:, 0]
+            np.testing.assert_array_equal(found[Space.WORDS, g, p], IMAGE.words[g][p])
+    x = found[Space.X, 0, 0][:, 0]
     np.testing.assert_array_equal(np.stack([x & 0xFFFF, x >> 16], 1).ravel(), IMAGE.x & 0xFFFF)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Jump",
     "Next",
     "Run",
+    "Space",
     "Vop",
     "Wait",
     "decode_instruction",
@@ -48,6 +49,16 @@ ACTS: Final = ("none", "sigmoid", "tanh", "relu")
 
 COMBINES: Final = ("p", "p + e", "p - e", "e - p")
 """How a VOP combines its product and its addend; the position is the code."""
+
+
+class Space:
+    """Memories that the load stream can name; docs/spec/accelerator.md, Host interface."""
+
+    PROGRAM = 1
+    WORDS = 2
+    STRIPS = 3
+    VECTOR = 4
+    X = 5
 
 
 class Field(NamedTuple):

@@ -9,17 +9,14 @@ from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import X_BITS, Arch
 from csbrnn.accelerator.image import Image
-from csbrnn.accelerator.isa import INSTRUCTION_BITS
+from csbrnn.accelerator.isa import INSTRUCTION_BITS, Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.errors import ArgumentError
 
-__all__ = ["SPACES", "load_beats", "outcome_steps", "stimulus_of"]
+__all__ = ["load_beats", "outcome_steps", "stimulus_of"]
 
 Ints = NDArray[np.int64]
 Limbs = NDArray[np.uint32]
-
-SPACES: Final = {"program": 1, "words": 2, "strips": 3, "vector": 4, "x": 5}
-"""Memories that a packet of the load stream can name: docs/spec/accelerator.md, Host interface."""
 
 _LIMB: Final = 32
 
@@ -31,14 +28,16 @@ def load_beats(image: Image) -> Limbs:
         returns: (beats,)
     """
     arch = image.arch
-    packets = [_packet("program", 0, 0, _limbs(image.program_words(), INSTRUCTION_BITS))]
+    packets = [_packet(Space.PROGRAM, 0, 0, _limbs(image.program_words(), INSTRUCTION_BITS))]
     for g in range(arch.groups):
         for p in range(arch.streams):
-            packets.append(_packet("words", g, p, image.words[g][p]))
+            packets.append(_packet(Space.WORDS, g, p, image.words[g][p]))
             if len(image.strips[g][p]):
-                packets.append(_packet("strips", g, p, image.strips[g][p]))
-        packets.append(_packet("vector", g, 0, _limbs(image.vector[g].tolist(), arch.vector_bits)))
-    packets.append(_packet("x", 0, 0, _x_limbs(arch, image.x)))
+                packets.append(_packet(Space.STRIPS, g, p, image.strips[g][p]))
+        packets.append(
+            _packet(Space.VECTOR, g, 0, _limbs(image.vector[g].tolist(), arch.vector_bits))
+        )
+    packets.append(_packet(Space.X, 0, 0, _x_limbs(arch, image.x)))
     return np.concatenate(packets)
 
 
@@ -93,8 +92,8 @@ def outcome_steps(image: Image, outcome: Outcome) -> Ints:
     return np.stack([image.collect(np.split(row, ends[:-1])) for row in rows])
 
 
-def _packet(space: str, group: int, stream: int, entries: Limbs) -> Limbs:
-    head = [SPACES[space] | group << 8 | stream << 16, 0, len(entries)]
+def _packet(space: int, group: int, stream: int, entries: Limbs) -> Limbs:
+    head = [space | group << 8 | stream << 16, 0, len(entries)]
     return np.concatenate([np.array(head, np.uint32), entries.ravel()])
 
 

@@ -156,22 +156,27 @@ class _BF16(Precision):
         return _first(finite, "values must be finite; number {} is not")
 
 
-@final
-class _INT8(Precision):
-    name = "int8"
-    bits = 8
-    storage = np.dtype(np.int8)
-    scaled = True
-    rounds_operand = True
-    max_columns = MAX_COLUMNS
+class _Scaled(Precision):
+    """Integers, times a scale for each row."""
 
-    def _quantize(self, weight: Float32Array) -> Quantized:
-        return Quantized(*quantize_vector(weight))
+    scaled = True
 
     def dequantize(self, quantized: Quantized) -> Float32Array:
         values, scales = quantized
         assert scales is not None
         return values.astype(np.float32) * scales[:, None]
+
+
+@final
+class _INT8(_Scaled):
+    name = "int8"
+    bits = 8
+    storage = np.dtype(np.int8)
+    rounds_operand = True
+    max_columns = MAX_COLUMNS
+
+    def _quantize(self, weight: Float32Array) -> Quantized:
+        return Quantized(*quantize_vector(weight))
 
     def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
         assert scales is not None
@@ -180,21 +185,15 @@ class _INT8(Precision):
         ) or _first(is_scale(scales), "scales must be as scale_of() makes them; number {} is not")
 
 
-class _Fixed(Precision):
+class _Fixed(_Scaled):
     """Fixed point with one power of two for the whole matrix, which every row's scale repeats."""
 
     storage = np.dtype(np.int16)
-    scaled = True
 
     def _quantize(self, weight: Float32Array) -> Quantized:
         frac = fixed_frac(float(np.abs(weight).max(initial=0)), self.bits)
         values = fixed_from_real(weight, frac, self.bits).astype(np.int16)
         return Quantized(values, np.full(len(weight), 2.0**-frac, np.float32))
-
-    def dequantize(self, quantized: Quantized) -> Float32Array:
-        values, scales = quantized
-        assert scales is not None
-        return values.astype(np.float32) * scales[:, None]
 
     def problem(self, values: NDArray[Any], scales: NDArray[Any] | None) -> str | None:
         assert scales is not None

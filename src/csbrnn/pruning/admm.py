@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_count, is_number, refuse
+from csbrnn.pruning.refusal import is_number, refuse, step_reasons
 from csbrnn.pruning.state import PruningState
 
 __all__ = ["ADMM"]
@@ -58,16 +58,7 @@ class ADMM(Method):
     rho_schedule: tuple[float, ...] = (1, 3, 10)
 
     def __post_init__(self) -> None:
-        reasons = [
-            f"{key} must be a whole number of steps, at least {least}, not {value!r}"
-            for key, value, least in (
-                ("admm_steps", self.admm_steps, 1),
-                ("retrain_steps", self.retrain_steps, 0),
-                ("begin", self.begin, 0),
-                ("interval", self.interval, 1),
-            )
-            if not is_count(value, least)
-        ]
+        reasons = step_reasons(self, admm_steps=1, retrain_steps=0, begin=0, interval=1)
         if not is_number(self.rho) or not 0 < self.rho < float("inf"):
             reasons.append(f"rho must be a positive number, not {self.rho!r}")
         schedule = self.rho_schedule

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_count, is_number, refuse
+from csbrnn.pruning.refusal import is_number, refuse, step_reasons
 from csbrnn.pruning.regrowth import regrowth
 from csbrnn.pruning.schedule import CubicSchedule
 from csbrnn.pruning.state import PruningState
@@ -54,16 +54,7 @@ class Gradual(Method):
     regrow_steps: int = 0
 
     def __post_init__(self) -> None:
-        reasons = [
-            f"{key} must be a whole number of steps, at least {least}, not {value!r}"
-            for key, value, least in (
-                ("begin", self.begin, 0),
-                ("end", self.end, 0),
-                ("frequency", self.frequency, 1),
-                ("regrow_steps", self.regrow_steps, 0),
-            )
-            if not is_count(value, least)
-        ]
+        reasons = step_reasons(self, begin=0, end=0, frequency=1, regrow_steps=0)
         if not reasons and self.end < self.begin:
             reasons.append(f"end must not come before begin, but {self.end} < {self.begin}")
         if not is_number(self.regrow) or not 0 <= self.regrow < float("inf"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import has_groups
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_count, is_number, refuse
+from csbrnn.pruning.refusal import is_number, refuse, step_reasons
 from csbrnn.pruning.state import PruningState
 from csbrnn.pruning.threshold import ThresholdPruning
 
@@ -59,15 +59,7 @@ class GroupLasso(Method):
     pruning: ThresholdPruning | None = None
 
     def __post_init__(self) -> None:
-        reasons = [
-            f"{key} must be a whole number of steps, at least {least}, not {value!r}"
-            for key, value, least in (
-                ("lasso_steps", self.lasso_steps, 1),
-                ("retrain_steps", self.retrain_steps, 0),
-                ("begin", self.begin, 0),
-            )
-            if not is_count(value, least)
-        ]
+        reasons = step_reasons(self, lasso_steps=1, retrain_steps=0, begin=0)
         if not is_number(self.strength) or not 0 < self.strength < float("inf"):
             reasons.append(f"strength must be a positive number, not {self.strength!r}")
         pruning: Any = self.pruning

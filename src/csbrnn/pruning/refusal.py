@@ -7,7 +7,7 @@ from typing import Any
 
 from csbrnn.errors import RecipeError
 
-__all__ = ["is_count", "is_number", "refuse"]
+__all__ = ["is_count", "is_number", "refuse", "step_reasons"]
 
 
 def refuse(what: str, reasons: Sequence[str]) -> None:
@@ -18,6 +18,15 @@ def refuse(what: str, reasons: Sequence[str]) -> None:
     """
     if reasons:
         raise RecipeError(what + ":\n" + "\n".join(f"  - {reason}" for reason in reasons))
+
+
+def step_reasons(settings: object, **least: int) -> list[str]:
+    """Returns a reason for each setting that is no number of steps, or below its least."""
+    return [
+        f"{key} must be a whole number of steps, at least {low}, not {getattr(settings, key)!r}"
+        for key, low in least.items()
+        if not is_count(getattr(settings, key), low)
+    ]
 
 
 def is_count(value: Any, least: int = 0) -> bool:

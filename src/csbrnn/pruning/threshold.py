@@ -11,7 +11,7 @@ import torch
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import lowest_kept
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_count, is_number, refuse
+from csbrnn.pruning.refusal import is_number, refuse, step_reasons
 from csbrnn.pruning.state import PruningState
 
 __all__ = ["ThresholdPruning"]
@@ -65,16 +65,7 @@ class ThresholdPruning(Method):
     final_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        reasons = [
-            f"{key} must be a whole number of steps, at least {least}, not {value!r}"
-            for key, value, least in (
-                ("begin", self.begin, 0),
-                ("ramp", self.ramp, 0),
-                ("end", self.end, 1),
-                ("frequency", self.frequency, 1),
-            )
-            if not is_count(value, least)
-        ]
+        reasons = step_reasons(self, begin=0, ramp=0, end=1, frequency=1)
         if not reasons and not self.begin <= self.ramp <= self.end:
             reasons.append(
                 "begin, ramp and end must come in this order, not"

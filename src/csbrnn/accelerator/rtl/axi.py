@@ -9,11 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import X_BITS, Arch
-from csbrnn.accelerator.rtl.engine import Engine
+from csbrnn.accelerator.rtl.engine import Engine, control_ports
 from csbrnn.accelerator.rtl.loader import LOAD_BITS
-from csbrnn.accelerator.rtl.sequencer import PC_BITS, STEP_BITS
 from csbrnn.accelerator.rtl.slice import RegisterSlice
-from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS
 
 __all__ = ["Accelerator"]
 
@@ -39,13 +37,7 @@ class Accelerator(wiring.Component):
         beat = X_BITS * arch.x_write
         super().__init__(
             {
-                "start": In(1),
-                "steps": In(STEP_BITS),
-                "ready": Out(1),
-                "state": Out(STATE_BITS),
-                "code": Out(CODE_BITS),
-                "pc": Out(PC_BITS),
-                "cycles": Out(STEP_BITS),
+                **control_ports(),
                 "s_axis_load_tdata": In(LOAD_BITS),
                 "s_axis_load_tvalid": In(1),
                 "s_axis_load_tready": Out(1),

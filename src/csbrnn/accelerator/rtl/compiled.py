@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.isa import Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.rtl.exchange import read_outcome, write_stimulus
-from csbrnn.accelerator.rtl.interfaces import Space
 from csbrnn.accelerator.rtl.loader import LOAD_BITS, spaces
 from csbrnn.accelerator.tools import run_tool
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.isa import Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.rtl.compiled import (
     DRIVERS,
@@ -16,7 +17,6 @@ from csbrnn.accelerator.rtl.compiled import (
     write_spaces,
 )
 from csbrnn.accelerator.rtl.emit import TOP, UNINITIALIZED, emit_rtlil
-from csbrnn.accelerator.rtl.interfaces import Space
 from csbrnn.accelerator.tools import require_tool, run_tool, run_yosys
 from csbrnn.errors import MissingDependencyError
 

@@ -9,16 +9,30 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.isa import Space
 from csbrnn.accelerator.rtl.blackbox import part
 from csbrnn.accelerator.rtl.emitter import Emitter
 from csbrnn.accelerator.rtl.group import PEGroup
-from csbrnn.accelerator.rtl.interfaces import Beat, Space
+from csbrnn.accelerator.rtl.interfaces import Beat
 from csbrnn.accelerator.rtl.issue import Distribution
 from csbrnn.accelerator.rtl.loader import LOAD_BITS, Loader
 from csbrnn.accelerator.rtl.sequencer import PC_BITS, STEP_BITS, Sequencer
 from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS, Code, State
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "control_ports"]
+
+
+def control_ports() -> dict[str, wiring.Member]:
+    """Return what starts the engine and tells how it is; `Engine` says what each is."""
+    return {
+        "start": In(1),
+        "steps": In(STEP_BITS),
+        "ready": Out(1),
+        "state": Out(STATE_BITS),
+        "code": Out(CODE_BITS),
+        "pc": Out(PC_BITS),
+        "cycles": Out(STEP_BITS),
+    }
 
 
 class Engine(wiring.Component):
@@ -57,13 +71,7 @@ class Engine(wiring.Component):
         self._arch, self._group_module = arch, group_module
         super().__init__(
             {
-                "start": In(1),
-                "steps": In(STEP_BITS),
-                "ready": Out(1),
-                "state": Out(STATE_BITS),
-                "code": Out(CODE_BITS),
-                "pc": Out(PC_BITS),
-                "cycles": Out(STEP_BITS),
+                **control_ports(),
                 "load": In(stream.Signature(LOAD_BITS)),
                 "input": In(stream.Signature(Beat(arch))),
                 "output": Out(stream.Signature(Beat(arch))),

@@ -9,8 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import X_BITS, Arch
+from csbrnn.accelerator.isa import Space
 from csbrnn.accelerator.rtl.blackbox import part
-from csbrnn.accelerator.rtl.interfaces import LoadBus, Post, Slot, Space, XWrite
+from csbrnn.accelerator.rtl.interfaces import LoadBus, Post, Slot, XWrite
 from csbrnn.accelerator.rtl.pipeline import adder_tree, delay
 from csbrnn.accelerator.rtl.stream import WeightStream
 from csbrnn.accelerator.rtl.vector import VectorEngine

@@ -16,23 +16,12 @@ __all__ = [
     "MemoryWrite",
     "Post",
     "Slot",
-    "Space",
     "XWrite",
     "load_bits",
 ]
 
 SHIFT_BITS = 3
 """Of the shift of an x operand in RUN, and of h in VOP."""
-
-
-class Space:
-    """Memories that the load stream can name."""
-
-    PROGRAM = 1
-    WORDS = 2
-    STRIPS = 3
-    VECTOR = 4
-    X = 5
 
 
 class MemoryWrite(wiring.Signature):

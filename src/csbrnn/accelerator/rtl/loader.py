@@ -9,8 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import X_BITS, Arch
-from csbrnn.accelerator.isa import INSTRUCTION_BITS
-from csbrnn.accelerator.rtl.interfaces import LoadBus, Space, load_bits
+from csbrnn.accelerator.isa import INSTRUCTION_BITS, Space
+from csbrnn.accelerator.rtl.interfaces import LoadBus, load_bits
 
 __all__ = ["LOAD_BITS", "Loader", "spaces"]
 
