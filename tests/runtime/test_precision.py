@@ -13,7 +13,6 @@ from csbrnn.model import Features, Linear, PackedModel, quantize
 from csbrnn.numerics import INT8, scale_of
 from csbrnn.runtime import Engine, available_isas, build_image, layout
 from csbrnn.runtime.library import library
-from csbrnn.runtime.tiling_int8 import GATHER, tile_int8_matrix
 
 from . import models, native
 
@@ -104,17 +103,16 @@ def test_dense_products_are_exact(shape, rng):
     assert_exact(products(rng, models.dense(rng, *shape)), xs)
 
 
-def test_strips_that_keep_too_many_columns_are_split(rng):
-    weight = models.csb(rng, 16, 6000, (16, 64), 16, 0.4)
-    model = products(rng, weight)
-    sections = tile_int8_matrix(
-        model.matrices["l0/weight"],
-        model.matrices["l0/weight"].to_quantized().values,
-        (0, 16),
-        np.array([0, 16]),
-    )[0]
-    assert [s.columns for s in sections[:2]] == [(0, GATHER), (GATHER, 2 * GATHER)]
-    assert_exact(model, rng.standard_normal((2, 6000)).astype(np.float32))
+@pytest.mark.parametrize("group", [4, 8, 16])
+@pytest.mark.parametrize("width", [30, 128, 200, 330, 3000])
+def test_strips_of_any_width_and_reach(group, width, rng):
+    """Columns far apart and side by side, strips that run ahead of the others of their quad."""
+    weight = models.csb(rng, 5 * group, width, (group, 64), group, 0.08)
+    dense = weight.to_dense()
+    dense[group : 2 * group, : width // 2] = 0
+    dense[2 * group : 3 * group, :] = rng.normal(0, 1, (group, width)) * (dense[0] != 0)
+    weight = CSBMatrix.from_dense(dense, (group, 64), group)
+    assert_exact(products(rng, weight), rng.standard_normal((2, width)).astype(np.float32))
 
 
 def test_extreme_sums(rng):
@@ -296,7 +294,6 @@ def test_hostile_images(cases, tmp_path):
 def test_records_are_those_of_the_header_file(tmp_path):
     records = {
         "csbrnn_quad_head": layout.QUAD_HEAD,
-        "csbrnn_line": layout.COLUMN_LINE,
         "csbrnn_int8_block": layout.INT8_BLOCK,
     }
     asserts = [
@@ -306,7 +303,7 @@ def test_records_are_those_of_the_header_file(tmp_path):
     ]
     asserts += [f'_Static_assert(sizeof({n}) == {d.itemsize}, "{n}");' for n, d in records.items()]
     names = {f"CSBRNN_{k.upper()}": v for k, v in layout.DTYPES.items()}
-    names |= {"CSBRNN_GATHER": GATHER}
+    names |= {"CSBRNN_LINE_COLUMNS": layout.LINE_COLUMNS}
     asserts += [f'_Static_assert({name} == {value}u, "{name}");' for name, value in names.items()]
     sizes = "".join(
         f"csbrnn_operand_floats({n}) == {layout.operand_floats(n)} && " for n in (0, 1, 64, 65, 999)
@@ -319,12 +316,12 @@ def test_records_are_those_of_the_header_file(tmp_path):
 
 
 DAMAGE = {
-    "a line beyond the operand": ("line", "start", 1 << 20),
-    "more columns than a line has": ("line", "count", 17),
-    "a number beyond 128": ("number", "", 128),
+    "a line beyond the operand": ("start", "", 60),
+    "a number beyond the reach": ("number", "", 128),
+    "a reach that no kernel has": ("section", "windows", 3),
+    "fewer lines than tiles take": ("section", "columns", 1),
     "a row beyond the sums": ("head", "row", 1 << 20),
-    "more tiles than are gathered": ("head", "tiles", 1 << 20),
-    "more lines than there are": ("head", "lines", 1 << 20),
+    "more tiles than there are": ("head", "tiles", 1 << 20),
     "sums that are not memory": ("section", "sums", 1 << 30),
     "an operand that is not memory": ("section", "source", 1 << 30),
     "a column beyond the memory": ("section", "column", 1 << 30),
@@ -340,7 +337,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_images_are_refused(damage, rng):
     where, field, value = DAMAGE[damage]
-    original = build_image(lower(products(rng, models.csb(rng, 64, 300, (16, 64), 16, 0.1)))).data
+    original = build_image(lower(products(rng, models.csb(rng, 64, 120, (16, 64), 16, 0.2)))).data
     start = -(original.ctypes.data) % 64
     image = np.zeros(original.nbytes + 128, np.uint8)
     start = -image.ctypes.data % 64
@@ -364,8 +361,8 @@ def test_damaged_images_are_refused(damage, rng):
         records(*header["instructions"].tolist()[:2], layout.INSTRUCTION)[field][0] = value
     elif where == "head":
         records(section["heads"], section["count"], layout.QUAD_HEAD)[field][0] = value
-    elif where == "line":
-        records(section["indices"] + 64 * lines, lines, layout.COLUMN_LINE)[field][0] = value
+    elif where == "start":
+        records(section["indices"] + 64 * lines, lines, np.dtype("<u2"))[0] = value
     else:
         image[int(section["indices"])] = value
     assert check(image.ctypes.data, image.nbytes) != 0

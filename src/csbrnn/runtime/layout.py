@@ -10,7 +10,6 @@ __all__ = [
     "ACCUMULATE",
     "BARRIER",
     "BLOCK_HEAD",
-    "COLUMN_LINE",
     "CONSTANT",
     "DTYPES",
     "EVERY",
@@ -18,11 +17,13 @@ __all__ = [
     "INSTRUCTION",
     "INT8_BLOCK",
     "LINE",
+    "LINE_COLUMNS",
     "LOG",
     "MAGIC",
     "MOVE",
     "NONE",
     "OPCODES",
+    "OPERAND_SLACK",
     "OPERATION",
     "OPERATIONS",
     "PASS",
@@ -120,11 +121,14 @@ SECTION: Final = np.dtype(
 )
 STRIP_HEAD: Final = np.dtype([(n, "<u4") for n in ("row", "rows", "tiles", "reserved")])
 BLOCK_HEAD: Final = np.dtype([("mask", "<u8"), ("row", "<u4"), ("columns", "<u4")])
-QUAD_HEAD: Final = np.dtype([("row", "<u4", 4), ("tiles", "<u4"), ("lines", "<u4")])
-COLUMN_LINE: Final = np.dtype([("start", "<u4"), ("count", "u1", 4)])
+QUAD_HEAD: Final = np.dtype([("row", "<u4", 4), ("tiles", "<u4")])
+LINE_COLUMNS: Final = 16
+"""Columns of each of a quad's strips that one line of numbers holds."""
 INT8_BLOCK: Final = np.dtype(
     [("rows", "<u8"), ("columns", "<u8"), ("row", "<u4"), ("column", "<u4")]
 )
+OPERAND_SLACK: Final = 192
+"""Bytes that kernels may read behind an operand in int8, whose length is rounded up to 64."""
 OPERATION: Final = np.dtype([*((n, "u1") for n in ("op", "to", "a", "b")), ("operand", "<u4")])
 
 OPCODES: Final = {
@@ -159,4 +163,4 @@ def padded(count: int, to: int = STRIP) -> int:
 
 def operand_floats(length: int) -> int:
     """Return the floats of an operand in int8: its scale, its values, and room behind them."""
-    return 16 + (padded(length, 64) + 192) // 4
+    return 16 + (padded(length, 64) + OPERAND_SLACK) // 4

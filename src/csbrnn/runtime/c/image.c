@@ -114,36 +114,30 @@ static uint64_t sums_rows(const csbrnn_span *span) {
 }
 
 static int check_int8_strips(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
-    const uint32_t group = s->group, wide = group ? 64u / group : 0;
+    const uint32_t group = s->group, windows = s->windows;
     const uint64_t all_lines = s->columns;
     uint64_t lines = 0, tiles = 0;
     if (group != 4 && group != 8 && group != 16) return 0;
+    if (windows != 2 && windows != 4 && windows != 8) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_quad_head))) return 0;
     if (!spend(c, s->count * sizeof(csbrnn_quad_head))) return 0;
-    if (!inside(c, s->indices, all_lines, 64 + sizeof(csbrnn_line))) return 0;
-    if (!spend(c, all_lines * (64 + sizeof(csbrnn_line)))) return 0;
-    const csbrnn_line *line = at(c, s->indices + 64 * all_lines);
+    if (!inside(c, s->indices, csbrnn_lines_nbytes(s->columns, windows), 1)) return 0;
+    if (!spend(c, csbrnn_lines_nbytes(s->columns, windows))) return 0;
     const csbrnn_quad_head *head = at(c, s->heads);
     for (uint32_t k = 0; k < s->count; k++, head++) {
-        uint32_t columns[4] = {0};
-        if (head->lines > all_lines - lines) return 0;
-        if ((uint64_t)head->tiles * wide > CSBRNN_GATHER) return 0;
-        for (uint32_t l = 0; l < head->lines; l++, line++) {
-            if (line->start > s->source_length) return 0;
-            for (unsigned u = 0; u < 4; u++) {
-                columns[u] += line->count[u];
-                if (line->count[u] > 16 || columns[u] > CSBRNN_GATHER) return 0;
-            }
-        }
+        lines += ((uint64_t)head->tiles * (64u / group) + CSBRNN_LINE_COLUMNS - 1) /
+                 CSBRNN_LINE_COLUMNS;
+        tiles += 4 * (uint64_t)head->tiles;
         for (unsigned u = 0; u < 4; u++)
             if ((uint64_t)head->row[u] + group > sums_rows(span)) return 0;
-        lines += head->lines;
-        tiles += 4 * (uint64_t)head->tiles;
     }
-    const uint8_t *numbers = at(c, s->indices);
+    const csbrnn_lines line = csbrnn_lines_of(at(c, s->indices), s->columns, windows);
+    const uint64_t reach = csbrnn_operand_nbytes((size_t)s->column + s->source_length);
     uint8_t most = 0;
-    for (uint64_t k = 0; k < 64 * all_lines; k++) most |= numbers[k];
-    return most < CSBRNN_REACH && inside(c, s->values, tiles, 64);
+    for (uint64_t k = 0; k < all_lines; k++)
+        if (s->column + 64 * ((uint64_t)line.start[k] + windows) > reach) return 0;
+    for (uint64_t k = 0; k < 64 * all_lines; k++) most |= line.numbers[k];
+    return most < 64 * windows && lines <= all_lines && inside(c, s->values, tiles, 64);
 }
 
 static int check_int8_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {

@@ -118,30 +118,57 @@ typedef struct {
 } csbrnn_block_head;
 
 /* int8. A tile is 64 weights: `group` rows one after another, 64 / group columns each. Four strips
- * form a quad, whose tiles alternate. Its columns come in lines of 64 bytes, 16 for each strip:
- * numbers from a column on, below CSBRNN_REACH. A quad's tiles, all padding included, cover at most
- * CSBRNN_GATHER columns of a strip. */
-#define CSBRNN_REACH 128u
-#define CSBRNN_GATHER 1024u
+ * form a quad, whose tiles alternate. Columns come in lines of 64 numbers, 16 columns for each
+ * strip: as many as four tiles of 16 rows, two of 8 or one of 4 take. */
+#define CSBRNN_LINE_COLUMNS 16u
 
 typedef struct {
     uint32_t row[4]; /* of each strip, from the span's first */
-    uint32_t tiles, lines;
+    uint32_t tiles;
 } csbrnn_quad_head;
 
-typedef struct { /* kept apart from their numbers: `columns` lines, then as many of these */
-    uint32_t start;
-    uint8_t count[4]; /* columns of each strip that the line holds, up to 16 */
-} csbrnn_line;
+/* Lines of a section: numbers count from 64 * start and are below 64 * windows, of which `high`
+ * holds the ninth bits (with 8 windows only). */
+typedef struct {
+    const uint8_t *numbers; /* 64 each */
+    const uint64_t *high;
+    const uint16_t *start;
+} csbrnn_lines;
+
+static inline csbrnn_lines csbrnn_lines_of(const unsigned char *indices, size_t lines,
+                                           unsigned windows) {
+    const unsigned char *high = indices + 64 * lines;
+    const unsigned char *start = high + (windows > 4 ? 8 * lines : 0);
+    return (csbrnn_lines){indices, (const void *)high, (const void *)start};
+}
+
+/* The operand's bytes at x that line l names, one by one: 16 for each of four strips. */
+static inline const uint8_t *csbrnn_gather(uint8_t *to, unsigned windows, const uint8_t *x,
+                                           const csbrnn_lines *lines, size_t l) {
+    const uint8_t *numbers = lines->numbers + 64 * l;
+    const uint64_t high = windows > 4 ? lines->high[l] : 0;
+    x += 64 * (size_t)lines->start[l];
+    for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k] | (high >> k & 1) << 8];
+    return to;
+}
+
+static inline size_t csbrnn_lines_nbytes(size_t lines, unsigned windows) {
+    return (64u + 2u + (windows > 4 ? 8u : 0u)) * lines;
+}
 
 typedef struct {
     uint64_t rows, columns; /* as bits, from `row` (of the span) and from `column` */
     uint32_t row, column;
 } csbrnn_int8_block;
 
-/* Floats of an operand in int8: 16 for its scale, the values, and what is read past their end. */
+/* Bytes of an operand's values in int8, and of what is read past their end. */
+static inline size_t csbrnn_operand_nbytes(size_t length) {
+    return ((length + 63u) & ~(size_t)63u) + 192u;
+}
+
+/* Floats of an operand in int8: 16 for its scale, then its values. */
 static inline size_t csbrnn_operand_floats(size_t length) {
-    return 16u + (((length + 63u) & ~(size_t)63u) + 192u) / 4u;
+    return 16u + csbrnn_operand_nbytes(length) / 4u;
 }
 
 /* 64-byte tiles of a block in int8: strips of 16 rows, then one of 8 and one of 4. */

@@ -48,75 +48,64 @@ static void quantize(const csbrnn_frame *frame, const csbrnn_instruction *in, ui
     else memset(q, I_OFFSET, length);
 }
 
-/* Columns of four strips out of the operand: strip s's into x[s], one after another. Writes up to
- * 16 bytes past each one's last. */
-static inline void gather(const uint8_t *operand, const uint8_t *numbers, const csbrnn_line *line,
-                          uint32_t lines, uint8_t *x0, uint8_t *x1, uint8_t *x2, uint8_t *x3) {
-    for (; lines > 0; lines--, line++, numbers += 64) {
-        i_gather(operand + line->start, numbers, x0, x1, x2, x3);
-        x0 += line->count[0];
-        x1 += line->count[1];
-        x2 += line->count[2];
-        x3 += line->count[3];
-    }
-}
+/* Adds tile `t` of each of four strips to their sums: `dot` times operands x0 .. x3. */
+#define QUAD_TILE(dot, t, x0, x1, x2, x3)                  \
+    do {                                                   \
+        a = dot(a, w + 256 * (t), group, x0);              \
+        b = dot(b, w + 256 * (t) + 64, group, x1);         \
+        c = dot(c, w + 256 * (t) + 128, group, x2);        \
+        d = dot(d, w + 256 * (t) + 192, group, x3);        \
+    } while (0)
 
-/* Adds `tiles` tiles of each of four strips, times their operands, to the sums of their rows. */
-static inline void quad(unsigned group, size_t tiles, const int8_t *w, const uint8_t *x0,
-                        const uint8_t *x1, const uint8_t *x2, const uint8_t *x3, int32_t *sums,
-                        const uint32_t *row) {
-    isum a = isum_zero(), b = a, c = a, d = a;
-    const size_t wide = 64 / group;
-    for (size_t t = 0, k = 0; t < tiles; t++, k += wide, w += 256) {
-        a = isum_dot(a, w, group, x0 + k);
-        b = isum_dot(b, w + 64, group, x1 + k);
-        c = isum_dot(c, w + 128, group, x2 + k);
-        d = isum_dot(d, w + 192, group, x3 + k);
-    }
-    i_add_quad(sums, row, group, a, b, c, d);
-}
+/* Tile `t` of each strip of a quad whose operands `g` holds, 16 columns of each. */
+#define LINE_TILE(t)                                                                          \
+    QUAD_TILE(GATHERED_DOT, t, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
+#define GATHERED_DOT(sum, weights, group, at) isum_dot_at(sum, weights, group, g, at)
 
-#define GATHERED (CSBRNN_GATHER + 64u) /* and the last line's 16 bytes */
-
-static inline void strips_int8(unsigned group, const csbrnn_section *s,
+static inline void strips_int8(unsigned group, unsigned windows, const csbrnn_section *s,
                                const unsigned char *image, const uint8_t *x, int32_t *sums) {
-    uint8_t buffer[I_BUFFERS][4][GATHERED];
     const csbrnn_quad_head *head = (const void *)(image + s->heads);
-    const uint8_t *numbers = image + s->indices;
-    const csbrnn_line *line = (const void *)(numbers + 64 * (size_t)s->columns);
+    const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
     const int8_t *w = (const void *)(image + s->values);
-    if (s->count == 0) return;
-    /* Padding meets zero weights, so any value will do, but some value it must be. The last quad is
-     * the longest. */
-    size_t longest = head[s->count - 1].tiles * (64u / group);
-    for (unsigned k = 0; k < I_BUFFERS * 4; k++) memset(buffer[k / 4][k % 4], 0, longest);
-    /* With two buffers, the next quad's columns are gathered before this one's are used: what is
-     * stored has left for the cache by the time it is loaded, in other widths than it was stored
-     * in. */
-#define GATHER_NEXT(to, of)                                                                   \
-    gather(x, numbers, line, (of)->lines, buffer[to][0], buffer[to][1], buffer[to][2],        \
-           buffer[to][3]),                                                                    \
-        numbers += 64 * (size_t)(of)->lines, line += (of)->lines
-    if (I_BUFFERS == 2) GATHER_NEXT(0, head);
+    const size_t wide = 64 / group, each = CSBRNN_LINE_COLUMNS / wide; /* tiles a line */
+    uint8_t buffer[64];
+    size_t l = 0;
     for (uint32_t k = 0; k < s->count; k++, head++) {
-        const unsigned now = I_BUFFERS == 2 ? k & 1 : 0;
-        if (I_BUFFERS == 1) GATHER_NEXT(0, head);
-        else if (k + 1 < s->count) GATHER_NEXT(1 - now, head + 1);
-        quad(group, head->tiles, w, buffer[now][0], buffer[now][1], buffer[now][2],
-             buffer[now][3], sums, head->row);
-        w += (size_t)head->tiles * 256;
+        isum a = isum_zero(), b = a, c = a, d = a;
+        size_t tiles = head->tiles;
+        for (; tiles >= each; tiles -= each, w += 256 * each) {
+            const igathered g = i_gather(buffer, windows, x, &lines, l++);
+            for (size_t t = 0; t < each; t++) LINE_TILE(t);
+        }
+        if (tiles > 0) {
+            const igathered g = i_gather(buffer, windows, x, &lines, l++);
+            for (size_t t = 0; t < tiles; t++) LINE_TILE(t);
+            w += 256 * tiles;
+        }
+        i_add_quad(sums, head->row, group, a, b, c, d);
     }
-#undef GATHER_NEXT
 }
 
+static inline void strips_of(unsigned group, const csbrnn_section *s, const unsigned char *image,
+                             const uint8_t *x, int32_t *sums) {
+    if (s->windows == 8) strips_int8(group, 8, s, image, x, sums);
+    else if (s->windows == 4) strips_int8(group, 4, s, image, x, sums);
+    else strips_int8(group, 2, s, image, x, sums);
+}
+
+/* Panels of four strips alternate tile by tile, up to three strips follow. */
 static inline void dense_int8(const csbrnn_section *s, const unsigned char *image,
                               const uint8_t *x, int32_t *sums) {
     const int8_t *w = (const void *)(image + s->values);
     const size_t tiles = ((size_t)s->source_length + 3) / 4;
     uint32_t k = 0, row = s->row;
-    for (; k + 4 <= s->count; k += 4, row += 64, w += tiles * 256) {
+    for (; k + 4 <= s->count; k += 4, row += 64) {
         const uint32_t rows[4] = {row, row + 16, row + 32, row + 48};
-        quad(16, tiles, w, x, x, x, x, sums, rows);
+        const unsigned group = 16;
+        isum a = isum_zero(), b = a, c = a, d = a;
+        for (size_t t = 0; t < tiles; t++, w += 256)
+            QUAD_TILE(isum_dot, 0, x + 4 * t, x + 4 * t, x + 4 * t, x + 4 * t);
+        i_add_quad(sums, rows, group, a, b, c, d);
     }
     for (; k < s->count; k++, row += 16) {
         isum a = isum_zero();
@@ -170,9 +159,9 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
     const unsigned char *image = frame->image;
     switch (s->kind * 64u + s->group) {
         case CSBRNN_DENSE * 64 + 16: dense_int8(s, image, x, sums); break;
-        case CSBRNN_STRIPS * 64 + 16: strips_int8(16, s, image, x, sums); break;
-        case CSBRNN_STRIPS * 64 + 8: strips_int8(8, s, image, x, sums); break;
-        case CSBRNN_STRIPS * 64 + 4: strips_int8(4, s, image, x, sums); break;
+        case CSBRNN_STRIPS * 64 + 16: strips_of(16, s, image, x, sums); break;
+        case CSBRNN_STRIPS * 64 + 8: strips_of(8, s, image, x, sums); break;
+        case CSBRNN_STRIPS * 64 + 4: strips_of(4, s, image, x, sums); break;
         case CSBRNN_BLOCKS * 64 + 4: blocks_int8(4, s, image, x, sums); break;
         case CSBRNN_BLOCKS * 64 + 8: blocks_int8(8, s, image, x, sums); break;
         case CSBRNN_BLOCKS * 64 + 12: blocks_int8(12, s, image, x, sums); break;

@@ -3,7 +3,6 @@
 #define CSBRNN_SIMD_INT8_AVX512_H
 
 #define I_OFFSET 128
-#define I_BUFFERS 2
 
 typedef __m512i isum;
 
@@ -70,29 +69,31 @@ static inline vf i_take(int32_t *sums, const int32_t *offsets) {
     return _mm512_cvtepi32_ps(sum);
 }
 
-static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x0, uint8_t *x1,
-                            uint8_t *x2, uint8_t *x3) {
-#ifdef CSBRNN_AVX512_VNNI
-    /* One permutation of 128 bytes serves all four strips. */
-    __m512i found = _mm512_permutex2var_epi8(_mm512_loadu_si512(x), _mm512_loadu_si512(numbers),
-                                             _mm512_loadu_si512(x + 64));
-    _mm_storeu_si128((__m128i *)(void *)x0, _mm512_castsi512_si128(found));
-    _mm_storeu_si128((__m128i *)(void *)x1, _mm512_extracti32x4_epi32(found, 1));
-    _mm_storeu_si128((__m128i *)(void *)x2, _mm512_extracti32x4_epi32(found, 2));
-    _mm_storeu_si128((__m128i *)(void *)x3, _mm512_extracti32x4_epi32(found, 3));
-#else
-    for (unsigned k = 0; k < 16; k++) {
-        x0[k] = x[numbers[k]];
-        x1[k] = x[numbers[k + 16]];
-        x2[k] = x[numbers[k + 32]];
-        x3[k] = x[numbers[k + 48]];
-    }
-#endif
-}
-
 #ifdef CSBRNN_AVX512_VNNI
 /* They stay in a register: a permutation is faster than memory just written. */
 typedef __m512i igathered;
+
+/* Of 64 numbers' low seven bits: the bytes at x, 128 in all. */
+static inline __m512i i_find(const uint8_t *x, __m512i numbers) {
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(x), numbers, _mm512_loadu_si512(x + 64));
+}
+
+static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
+                                 const csbrnn_lines *lines, size_t l) {
+    const __m512i numbers = _mm512_load_si512(lines->numbers + 64 * l);
+    const __mmask64 upper = _mm512_movepi8_mask(numbers);
+    (void)to;
+    x += 64 * (size_t)lines->start[l];
+    __m512i found = i_find(x, numbers);
+    if (windows > 2) found = _mm512_mask_blend_epi8(upper, found, i_find(x + 128, numbers));
+    if (windows > 4) {
+        __m512i high = i_find(x + 256, numbers);
+        high = _mm512_mask_blend_epi8(upper, high, i_find(x + 384, numbers));
+        found = _mm512_mask_blend_epi8(lines->high[l], found, high);
+    }
+    return found;
+}
+
 static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
     (void)to;
     *n = (size_t)__builtin_popcountll(columns);
@@ -112,6 +113,10 @@ static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathere
 }
 #else
 typedef const uint8_t *igathered;
+static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
+                                 const csbrnn_lines *lines, size_t l) {
+    return csbrnn_gather(to, windows, x, lines, l);
+}
 static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
     size_t count = 0;
     for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];

@@ -48,20 +48,6 @@ static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8
     return s;
 }
 
-/* 16 of the 128 bytes at x for each strip: two table look-ups of 64 each. */
-#define I_HAS_GATHER
-static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x0, uint8_t *x1,
-                            uint8_t *x2, uint8_t *x3) {
-    uint8x16x4_t low = {{vld1q_u8(x), vld1q_u8(x + 16), vld1q_u8(x + 32), vld1q_u8(x + 48)}};
-    uint8x16x4_t high = {{vld1q_u8(x + 64), vld1q_u8(x + 80), vld1q_u8(x + 96), vld1q_u8(x + 112)}};
-    uint8_t *to[4] = {x0, x1, x2, x3};
-    for (unsigned s = 0; s < 4; s++) {
-        uint8x16_t n = vld1q_u8(numbers + 16 * s);
-        uint8x16_t found = vqtbl4q_u8(low, n); /* 0 where n is 64 or more */
-        vst1q_u8(to[s], vqtbx4q_u8(found, high, vsubq_u8(n, vdupq_n_u8(64))));
-    }
-}
-
 static inline void v_opaque(vf *a) { __asm__("" : "+w"(*a)); }
 
 #include "simd_int8_shared.h"

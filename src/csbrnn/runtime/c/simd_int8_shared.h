@@ -1,8 +1,6 @@
-/* Parts of the int8 kernels for instruction sets that have nothing better: bytes one by one. */
+/* Parts of the int8 kernels for instruction sets that have nothing better: numbers one by one. */
 #ifndef CSBRNN_SIMD_INT8_SHARED_H
 #define CSBRNN_SIMD_INT8_SHARED_H
-
-#define I_BUFFERS 1 /* on the stack, which may be small */
 
 /* Largest magnitude, as bits: NaN and infinities are the largest of all. */
 static inline int32_t i_largest(const float *x, size_t n) {
@@ -40,20 +38,14 @@ static inline vf i_take(int32_t *sums, const int32_t *offsets) {
     return v_load(taken);
 }
 
-#ifndef I_HAS_GATHER
-static inline void i_gather(const uint8_t *x, const uint8_t *numbers, uint8_t *x0, uint8_t *x1,
-                            uint8_t *x2, uint8_t *x3) {
-    for (unsigned k = 0; k < 16; k++) {
-        x0[k] = x[numbers[k]];
-        x1[k] = x[numbers[k + 16]];
-        x2[k] = x[numbers[k + 32]];
-        x3[k] = x[numbers[k + 48]];
-    }
+typedef const uint8_t *igathered;
+
+static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
+                                 const csbrnn_lines *lines, size_t l) {
+    return csbrnn_gather(to, windows, x, lines, l);
 }
-#endif
 
 /* Bytes of x that the mask names; their number. */
-typedef const uint8_t *igathered;
 static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
     size_t count = 0;
     for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
