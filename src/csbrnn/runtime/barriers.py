@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csbrnn.compiler import Instruction, MatVec, Program
+from csbrnn.compiler import Instruction, MatVec, Program, Slice
 from csbrnn.compiler.access import reads, writes
 
 __all__ = ["Barriers", "join_sums"]
@@ -22,6 +22,13 @@ class Barriers:
         written = {s.vector for code in sum_ for s in writes(code, self._vectors)}
         # Rows of a sum are added up by the thread that owns them.
         read -= {c.destination for c in sum_[1:] if isinstance(c, MatVec)}
+        return self._before(read, written)
+
+    def before_reading(self, source: Slice) -> bool:
+        """Whether something that only reads a vector depends on one since the last barrier."""
+        return self._before({source.vector}, set())
+
+    def _before(self, read: set[str], written: set[str]) -> bool:
         needed = bool(written & (self._read | self._written) or read & self._written)
         if needed:
             self._read, self._written = set(), set()

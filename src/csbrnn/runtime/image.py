@@ -24,8 +24,6 @@ from csbrnn.compiler import (
     Slice,
     Softmax,
 )
-from csbrnn.formats import CSBMatrix
-from csbrnn.numerics import BF16, FP32
 from csbrnn.runtime import layout
 from csbrnn.runtime.barriers import Barriers, join_sums
 from csbrnn.runtime.buffers import aligned
@@ -33,9 +31,7 @@ from csbrnn.runtime.chunks import Group, chunk_order
 from csbrnn.runtime.elementwise import lower_elementwise
 from csbrnn.runtime.layout import padded
 from csbrnn.runtime.memory import StateLayout, constant_values, state_layout, vector_addresses
-from csbrnn.runtime.operands import Operands
-from csbrnn.runtime.tiling import Section, balance, tile_matrix
-from csbrnn.runtime.tiling_int8 import Int8Section, tile_int8_matrix
+from csbrnn.runtime.products import Products
 
 __all__ = ["Image", "build_image"]
 
@@ -79,14 +75,15 @@ class _ImageBuilder:
         self._records: dict[str, list[Any]] = {name: [] for name in layout.TABLES}
         self._arrays: list[NDArray[Any]] = []  # what follows the tables
         self._size = 0  # bytes of `_arrays`, each rounded up to a line
-        self._dense: dict[str, NDArray[Any]] = {}
         self._tables: dict[str, int] = {}
         self._made: dict[int, dict[str, int]] = {}  # id of an instruction -> its record
-        self._shares: dict[int, list[tuple[int, ...]]] = {}  # of a product -> a span a part
         self._numbers = {name: number for number, name in enumerate(_stream_order(program))}
         self._address, self._state_floats, self._memory_floats = vector_addresses(program)
         self._constants = constant_values(program, self._address)
-        self._operands = Operands(program, self._address, self._memory_floats, parts)
+        self._products = Products(
+            program, parts, self._address, self._memory_floats, self._records, self._array
+        )
+        self._unsummed, self._operands = self._products.unsummed, self._products.operands
         self._memory_floats = self._operands.stop
 
     def build(self) -> Image:
@@ -115,14 +112,28 @@ class _ImageBuilder:
             moves.append((self._numbers[stream], offset, self._at(source), source.length))
         barriers = Barriers(self._program)
         self._operands.begin_pass()
-        for sum_ in join_sums(part.instructions):
-            operands = self._operands.make(sum_)
+        sums = join_sums(part.instructions)
+        # Before any part's gates change a state, all parts must have read it.
+        for sum_ in sums:
+            recurrent = [c for c in sum_ if isinstance(c, MatVec) and self._is_recurrent(c)]
+            instructions += self._quantize(recurrent, barriers)
+        waited: set[int] = set()
+        for sum_ in sums:
+            code = sum_[0]
+            gates = self._unsummed.gates(code)
+            if gates is None:
+                operands = self._operands.make(sum_)
+            else:
+                operands = self._quantize([c for c in sum_ if isinstance(c, MatVec)], barriers)
             record = self._instruction(sum_)
-            self._made[id(sum_[0])] = dict(record)  # without barriers
-            records = [*operands, record]
-            flags = records[0].get("flags", 0)
-            records[0]["flags"] = flags | layout.BARRIER * barriers.before(sum_)
-            instructions += records
+            self._made[id(code)] = dict(record)  # without barriers
+            if gates is None:
+                records = [*operands, record]
+                _wait(records[0], barriers.before(sum_))
+            elif id(gates) not in waited:  # once for products and gates
+                waited.add(id(gates))
+                _wait(record, barriers.before([gates]))
+            instructions += [*operands, record]
             self._operands.changed(sum_)
         first_chunk = len(instructions)
         self._chunk(part)
@@ -134,6 +145,20 @@ class _ImageBuilder:
                 *(first_chunk, len(instructions) - first_chunk),
             )
         )
+
+    def _is_recurrent(self, term: MatVec) -> bool:
+        """Whether a product that gates take is one of a state."""
+        source = self._program.vectors[term.source.vector]
+        return self._unsummed.gates(term) is not None and source.kind == "state"
+
+    def _quantize(self, terms: list[MatVec], barriers: Barriers) -> list[dict[str, int]]:
+        """Return what makes the operands that products lack, each part its own."""
+        records = []
+        for term in terms:
+            for record in self._operands.make([term]):
+                _wait(record, barriers.before_reading(term.source))
+                records.append(record)
+        return records
 
     def _chunk(self, part: Pass) -> None:
         """Add the pass's instructions again, in the order for chunks of steps."""
@@ -150,11 +175,11 @@ class _ImageBuilder:
                 )
             for sum_ in group.sums:
                 terms = [code for code in sum_ if isinstance(code, MatVec)]
-                record = self._sum(terms) if terms else dict(self._made[id(sum_[0])])
+                record = self._products.sum(terms) if terms else dict(self._made[id(sum_[0])])
                 records = [*self._operands.make(sum_), record]
                 for each in records:
                     each["flags"] = each.get("flags", 0) | (0 if group.states else layout.EVERY)
-                records[0]["flags"] |= layout.BARRIER * barriers.before(list(sum_))
+                _wait(records[0], barriers.before(list(sum_)))
                 instructions += records
                 self._operands.changed(sum_)
 
@@ -175,10 +200,11 @@ class _ImageBuilder:
         code, opcodes = sum_[0], layout.OPCODES
         match code:
             case MatVec():
-                return self._product([c for c in sum_ if isinstance(c, MatVec)])
+                return self._products.add([c for c in sum_ if isinstance(c, MatVec)])
             case LSTMGates(gates=gates, cell=cell, hidden=hidden, length=length):
                 places = {"a": self._address[gates], "b": self._at(cell), "c": self._at(hidden)}
-                return {"opcode": opcodes["lstm"], "length": length, **places}
+                taken = self._products.gates(code)
+                return {"opcode": opcodes["lstm"], "length": length, **places, **taken}
             case GRUGates(gates=gates, hidden=hidden, length=length):
                 places = {
                     "a": self._address[gates],
@@ -186,7 +212,8 @@ class _ImageBuilder:
                     "c": self._address[code.hidden_candidate],
                     "d": self._at(hidden),
                 }
-                return {"opcode": opcodes["gru"], "length": length, **places}
+                taken = self._products.gates(code)
+                return {"opcode": opcodes["gru"], "length": length, **places, **taken}
             case Elementwise(length=length):
                 operations = lower_elementwise(code, self._address)
                 first = len(self._records["operations"])
@@ -213,109 +240,6 @@ class _ImageBuilder:
                     "count": table.shape[0],
                     "offset": self._tables[name],
                 }
-
-    def _product(self, terms: list[MatVec]) -> dict[str, int]:
-        bounds = balance([self._row_loads(term) for term in terms], self._parts)
-        tiled = [self._tiled(term, bounds) for term in terms]
-        sections = self._records["sections"]
-        self._shares |= {id(term): [] for term in terms}
-        for share in range(self._parts):
-            start, stop = int(bounds[share]), int(bounds[share + 1])
-            # Shares begin at multiples of 16; an empty one, behind the last row, at 0.
-            place = start if stop > start else 0
-            for term, shares in zip(terms, tiled, strict=True):
-                mine = [self._section(term, section, share) for section in shares[share]]
-                self._shares[id(term)].append((place, stop - start, len(sections), len(mine)))
-                sections += mine
-        return self._sum(terms)
-
-    def _sum(self, terms: list[MatVec]) -> dict[str, int]:
-        """Return the record of a sum, or of neighbouring terms of one, which have been tiled."""
-        first, spans = terms[0], self._records["spans"]
-        record = {
-            "opcode": layout.OPCODES["product"],
-            "flags": layout.ACCUMULATE if first.accumulate else 0,
-            "length": first.row_stop - first.row_start,
-            "a": self._address[first.destination],
-            "b": layout.NONE if first.bias is None else self._address[first.bias],
-            "first": len(spans),
-        }
-        for shares in zip(*(self._shares[id(term)] for term in terms), strict=True):
-            spans.append((*shares[0][:3], sum(count for *_, count in shares)))
-        return record
-
-    def _row_loads(self, term: MatVec) -> NDArray[np.float64]:
-        matrix = self._matrices[term.matrix]
-        if isinstance(matrix, CSBMatrix):
-            counts = np.repeat(matrix.columns.counts, np.diff(matrix.row_offsets))
-            loads = np.bincount(matrix.rows, counts, minlength=matrix.shape[0]).astype(np.float64)
-        else:
-            loads = np.count_nonzero(self._weights(term.matrix), axis=1).astype(np.float64)
-        return loads[term.row_start : term.row_stop]
-
-    def _tiled(
-        self, term: MatVec, bounds: NDArray[np.int64]
-    ) -> list[list[Section]] | list[list[Int8Section]]:
-        matrix, weights = self._matrices[term.matrix], self._weights(term.matrix)
-        rows = (term.row_start, term.row_stop)
-        if matrix.precision.rounds_operand:
-            return tile_int8_matrix(matrix, weights, rows, bounds)
-        return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
-
-    def _weights(self, name: str) -> NDArray[Any]:
-        # Kept for the next term that uses rows of the same matrix, then dropped.
-        if name not in self._dense:
-            matrix = self._matrices[name]
-            integers = matrix.precision.rounds_operand
-            dense = matrix.to_quantized().values if integers else matrix.to_dense()
-            self._dense = {name: dense}
-        return self._dense[name]
-
-    def _section(self, term: MatVec, section: Section | Int8Section, share: int) -> dict[str, int]:
-        precision = self._matrices[term.matrix].precision
-        if isinstance(section, Int8Section):
-            return self._int8_section(term, section, share)
-        start, stop = section.columns
-        stored = section.values
-        if precision.name == BF16.name:  # exact but for halves of subnormal numbers
-            stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
-        values = self._array(stored)
-        return {
-            # Fixed point runs on the fp32 kernels: its weights are fp32 numbers, exactly.
-            "dtype": layout.DTYPES.get(precision.name, layout.DTYPES[FP32.name]),
-            "kind": layout.SECTION_KINDS[section.kind],
-            "group": section.group,
-            "windows": section.windows,
-            "count": section.count,
-            "columns": stop - start if section.kind == "dense" else 0,
-            "row": section.row,
-            "source": self._at(term.source) + start,
-            "source_length": stop - start,
-            "heads": 0 if section.heads is None else self._array(section.heads),
-            "indices": 0 if section.indices is None else self._array(section.indices),
-            "values": values,
-            "values_nbytes": stored.nbytes,
-        }
-
-    def _int8_section(self, term: MatVec, section: Int8Section, share: int) -> dict[str, int]:
-        start, stop = section.columns
-        return {
-            "dtype": layout.DTYPES["int8"],
-            "kind": layout.SECTION_KINDS[section.kind],
-            "group": section.group,
-            "windows": section.windows,
-            "count": section.count,
-            "columns": section.lines,
-            "row": section.row,
-            "source": self._operands.address(term, share),
-            "source_length": stop - start,
-            "sums": self._operands.sums(share),
-            "column": start,
-            "heads": 0 if section.heads is None else self._array(section.heads),
-            "indices": 0 if section.indices is None else self._array(section.indices),
-            "values": self._array(section.values),
-            "values_nbytes": section.values.nbytes,
-        }
 
     # Bytes.
 
@@ -348,8 +272,9 @@ class _ImageBuilder:
             offset += padded(table.nbytes, layout.LINE)
         for field in ("heads", "indices", "values"):
             tables["sections"][field] += offset
-        lookups = tables["instructions"]["opcode"] == layout.OPCODES["lookup"]
-        tables["instructions"]["offset"] += np.where(lookups, offset, 0).astype(np.uint64)
+        codes = tables["instructions"]
+        placed = [layout.OPCODES[name] for name in ("lookup", "lstm", "gru")]
+        codes["offset"] += np.where(np.isin(codes["opcode"], placed), offset, 0).astype(np.uint64)
         data = aligned(offset + self._size)
         states = state_layout(self._program, self._address, self._state_floats)
         values = {
@@ -371,6 +296,11 @@ class _ImageBuilder:
             place += padded(array.nbytes, layout.LINE)
         data.flags.writeable = False
         return Image(data, states)
+
+
+def _wait(record: dict[str, int], needed: bool) -> None:
+    """Have an instruction wait for all parts, if it must."""
+    record["flags"] = record.get("flags", 0) | layout.BARRIER * needed
 
 
 def _stream_order(program: Program) -> list[str]:

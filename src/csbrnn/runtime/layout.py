@@ -35,6 +35,7 @@ __all__ = [
     "STREAM",
     "STRIP",
     "STRIP_HEAD",
+    "SUMS",
     "TABLES",
     "VERSION",
     "operand_floats",
@@ -51,7 +52,7 @@ SLOTS: Final = 32
 """Values that an element-wise program can hold at once."""
 CONSTANT: Final = 0x80000000
 NONE: Final = 0xFFFFFFFF
-BARRIER, ACCUMULATE, LOG, EVERY = 1, 2, 4, 8
+BARRIER, ACCUMULATE, LOG, EVERY, SUMS = 1, 2, 4, 8, 16
 
 TABLES: Final = (
     "streams",

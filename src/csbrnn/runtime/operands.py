@@ -7,7 +7,7 @@ as the source does not change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,31 +29,44 @@ class Operands:
         addresses: Vector -> address.
         start: First free float of the memory.
         parts: Parts.
+        pending: Products whose sums stay until gates take them: groups of which one is at work at a
+            time.
 
     Attributes:
         stop: First free float behind them.
     """
 
     def __init__(
-        self, program: Program, addresses: Mapping[str, int], start: int, parts: int
+        self,
+        program: Program,
+        addresses: Mapping[str, int],
+        start: int,
+        parts: int,
+        pending: Iterable[Sequence[MatVec]] = (),
     ) -> None:
         self._program, self._addresses, self._parts = program, addresses, parts
         self._places: dict[_Key, int] = {}
         self._valid: set[_Key] = set()
-        self._most_rows, self._start = 0, start
+        self._start = start
+        self._pending: dict[int, int] = {}
+        sums_floats = 0
+        for group in pending:
+            floats = 0
+            for code in group:
+                self._pending[id(code)] = floats
+                floats += _sums_floats(code)
+            sums_floats = max(sums_floats, floats)
         terms = [
             code
             for part in program.passes
             for code in part.instructions
             if isinstance(code, MatVec) and self.needs(code)
         ]
-        for code in terms:
-            self._most_rows = max(self._most_rows, code.row_stop - code.row_start)
+        self._scaled_at = sums_floats
+        scaled = [code for code in terms if id(code) not in self._pending]
+        self._sums_stride = sums_floats + max(map(_sums_floats, scaled), default=0)
         self._sums = start
-        self.stop = start
-        if terms:
-            # A share's rows and one more strip, which padding may touch.
-            self.stop += parts * self._sums_stride
+        self.stop = start + parts * self._sums_stride
         for code in terms:
             key = (code.source, code.activation_scale)
             if key not in self._places:
@@ -69,9 +82,10 @@ class Operands:
         place = self._places[code.source, code.activation_scale]
         return place + part * self._stride(code.source)
 
-    def sums(self, part: int) -> int:
-        """Where a part adds up rows; zero between products."""
-        return self._sums + part * self._sums_stride
+    def sums(self, code: MatVec, part: int) -> int:
+        """Where a part adds up a product's rows; zero when it begins."""
+        place = self._pending.get(id(code), self._scaled_at)
+        return self._sums + part * self._sums_stride + place
 
     def begin_pass(self) -> None:
         """Forget all operands: each time step has others."""
@@ -108,6 +122,7 @@ class Operands:
     def _stride(self, source: Slice) -> int:
         return padded(operand_floats(source.length))
 
-    @property
-    def _sums_stride(self) -> int:
-        return padded(self._most_rows) + layout.STRIP
+
+def _sums_floats(code: MatVec) -> int:
+    """Floats of a product's sums: its rows and one more strip, which padding may touch."""
+    return padded(code.row_stop - code.row_start) + layout.STRIP

@@ -171,15 +171,21 @@ void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
     const csbrnn_header *h = header(model);
     const size_t first = csbrnn_share(in->length, part, h->parts);
     const size_t last = csbrnn_share(in->length, part + 1, h->parts);
+    const csbrnn_section *sections = table(model, &h->sections);
+    const csbrnn_span *span = table(model, &h->spans);
+    span += in->opcode <= CSBRNN_GRU ? in->first + part : 0;
     switch (in->opcode) {
-        case CSBRNN_PRODUCT: {
-            const csbrnn_span *span = (const csbrnn_span *)table(model, &h->spans) + in->first + part;
-            const csbrnn_section *sections = table(model, &h->sections);
+        case CSBRNN_PRODUCT:
             kernels->product(frame, in, span, sections + span->first_section);
             break;
-        }
-        case CSBRNN_LSTM: kernels->lstm(frame, in, first, last); break;
-        case CSBRNN_GRU: kernels->gru(frame, in, first, last); break;
+        case CSBRNN_LSTM:
+            if (!(in->flags & CSBRNN_SUMS)) kernels->lstm(frame, in, first, last);
+            else kernels->lstm_sums(frame, in, span, sections + span->first_section);
+            break;
+        case CSBRNN_GRU:
+            if (!(in->flags & CSBRNN_SUMS)) kernels->gru(frame, in, first, last);
+            else kernels->gru_sums(frame, in, span, sections + span->first_section);
+            break;
         case CSBRNN_ELEMENTWISE: {
             const csbrnn_operation *operations = table(model, &h->operations);
             kernels->elementwise(frame, in, operations + in->first, first, last);
@@ -215,17 +221,35 @@ void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
         first += pass->first_instruction;
         for (size_t k = 0; k < task->steps; k++) {
             const size_t t = pass->reverse ? task->steps - 1 - k : k;
-            if (worker->first_part == 0) csbrnn_move_in(task, pass, t);
-            meet(worker);
+            if (p > 0 || k > 0) {
+                if (worker->first_part == 0) csbrnn_move_in(task, pass, t);
+                meet(worker);
+            }
             for (uint32_t i = 0; i < pass->instructions; i++) {
                 if (first[i].flags & CSBRNN_BARRIER) meet(worker);
                 for (uint32_t part = worker->first_part; part < worker->last_part; part++)
                     csbrnn_execute(model, &frame, first + i, part);
             }
-            meet(worker);
-            if (worker->first_part == 0) csbrnn_move_out(task, pass, t);
+            if (p + 1 < h->passes.count || k + 1 < task->steps) {
+                meet(worker);
+                if (worker->first_part == 0) csbrnn_move_out(task, pass, t);
+            }
         }
     }
+}
+
+void csbrnn_task_begin(const csbrnn_task *task) {
+    const csbrnn_pass *pass = table(task->model, &header(task->model)->passes);
+    if (task->steps == 0 || header(task->model)->passes.count == 0) return;
+    csbrnn_move_in(task, pass, pass->reverse ? task->steps - 1 : 0);
+}
+
+void csbrnn_task_end(const csbrnn_task *task) {
+    const uint32_t passes = header(task->model)->passes.count;
+    const csbrnn_pass *pass = table(task->model, &header(task->model)->passes);
+    if (task->steps == 0 || passes == 0) return;
+    pass += passes - 1;
+    csbrnn_move_out(task, pass, pass->reverse ? 0 : task->steps - 1);
 }
 
 csbrnn_error csbrnn_task_check(const csbrnn_task *task) {
@@ -245,8 +269,11 @@ csbrnn_error csbrnn_run(const csbrnn_model *model, void *memory, const void *xs,
     const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL};
     if (!workspace && csbrnn_workspace_nbytes(model, steps)) return CSBRNN_BAD_ARGUMENT;
     csbrnn_error error = csbrnn_task_check(&task);
-    if (!error) csbrnn_task_run(&task, &alone);
-    return error;
+    if (error) return error;
+    csbrnn_task_begin(&task);
+    csbrnn_task_run(&task, &alone);
+    csbrnn_task_end(&task);
+    return CSBRNN_OK;
 }
 
 csbrnn_error csbrnn_step(const csbrnn_model *model, void *memory, const void *x, float *y) {

@@ -38,8 +38,12 @@ size_t csbrnn_share(size_t length, uint32_t part, uint32_t parts);
 /* Checks what can be known before anything is run. */
 csbrnn_error csbrnn_task_check(const csbrnn_task *task);
 
-/* Runs this worker's parts of a csbrnn_task; all workers run the same control flow. */
+/* Runs this worker's parts of a csbrnn_task; all workers run the same control flow. The first input
+ * must have been moved in, and the last output is still to be moved out: by the caller, so that
+ * workers need not meet for that. */
 void csbrnn_task_run(const void *task, const csbrnn_worker *worker);
+void csbrnn_task_begin(const csbrnn_task *task);
+void csbrnn_task_end(const csbrnn_task *task);
 
 #ifdef __cplusplus
 }

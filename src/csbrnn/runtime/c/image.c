@@ -210,6 +210,50 @@ static int check_product(checked *c, const csbrnn_instruction *in) {
     return 1;
 }
 
+/* Gates that take sums, `gates[k]` rows a unit from the k-th product. */
+static int check_sums(checked *c, const csbrnn_instruction *in, const uint64_t *gates,
+                      uint32_t products, uint64_t lines) {
+    const csbrnn_header *h = c->header;
+    const uint64_t units = ((uint64_t)in->length + 15u) / 16u;
+    if (!inside(c, in->offset, units * lines, 64)) return 0;
+    if (!within(in->first, h->parts, h->spans.count)) return 0;
+    const csbrnn_span *span = (const csbrnn_span *)at(c, h->spans.offset) + in->first;
+    if (!spend(c, h->parts * (sizeof *span + products * sizeof(csbrnn_section)))) return 0;
+    for (uint32_t p = 0; p < h->parts; p++, span++) {
+        if (span->sections != products || span->row % 16) return 0;
+        if (!within(span->row, span->rows, in->length)) return 0;
+        if (!within(span->first_section, products, h->sections.count)) return 0;
+        const csbrnn_section *section = at(c, h->sections.offset);
+        section += span->first_section;
+        for (uint32_t k = 0; k < products; k++, section++) {
+            const uint64_t rows = gates[k] * span->rows;
+            const csbrnn_span all = {0, (uint32_t)rows, 0, 0};
+            if (rows > UINT32_MAX - 32u || section->dtype != CSBRNN_INT8) return 0;
+            if (section->kind != CSBRNN_SCALE || !check_section(c, section, &all)) return 0;
+        }
+    }
+    return 1;
+}
+
+static int check_lstm(checked *c, const csbrnn_instruction *in) {
+    static const uint64_t gates[] = {4, 4};
+    const uint64_t n = in->length;
+    if (!writable(c, in->b, n, 0) || !writable(c, in->c, n, 0)) return 0;
+    return in->flags & CSBRNN_SUMS
+               ? check_sums(c, in, gates, CSBRNN_LSTM_PRODUCTS, CSBRNN_LSTM_LINES)
+               : readable(c, in->a, 4 * n, 0);
+}
+
+static int check_gru(checked *c, const csbrnn_instruction *in) {
+    static const uint64_t gates[] = {2, 2, 1, 1};
+    const uint64_t n = in->length;
+    if (!writable(c, in->d, n, 0)) return 0;
+    return in->flags & CSBRNN_SUMS
+               ? check_sums(c, in, gates, CSBRNN_GRU_PRODUCTS, CSBRNN_GRU_LINES)
+               : readable(c, in->a, 2 * n, 0) && readable(c, in->b, n, 0) &&
+                     readable(c, in->c, n, 0);
+}
+
 static int check_elementwise(checked *c, const csbrnn_instruction *in) {
     if (!within(in->first, in->count, c->header->operations.count)) return 0;
     if (!spend(c, in->count * sizeof(csbrnn_operation))) return 0;
@@ -229,12 +273,8 @@ static int check_instruction(checked *c, const csbrnn_instruction *in) {
     const uint64_t n = in->length;
     switch (in->opcode) {
         case CSBRNN_PRODUCT: return check_product(c, in);
-        case CSBRNN_LSTM:
-            return readable(c, in->a, 4 * n, 0) && writable(c, in->b, n, 0) &&
-                   writable(c, in->c, n, 0);
-        case CSBRNN_GRU:
-            return readable(c, in->a, 2 * n, 0) && readable(c, in->b, n, 0) &&
-                   readable(c, in->c, n, 0) && writable(c, in->d, n, 0);
+        case CSBRNN_LSTM: return check_lstm(c, in);
+        case CSBRNN_GRU: return check_gru(c, in);
         case CSBRNN_ELEMENTWISE: return check_elementwise(c, in);
         case CSBRNN_SOFTMAX:
         case CSBRNN_COPY: return writable(c, in->a, n, 0) && readable(c, in->b, n, 0);

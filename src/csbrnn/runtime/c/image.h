@@ -74,7 +74,8 @@ enum {
     CSBRNN_BARRIER = 1,    /* earlier instructions must have ended in all parts */
     CSBRNN_ACCUMULATE = 2, /* product: add to the destination */
     CSBRNN_LOG = 4,        /* softmax: the logarithm */
-    CSBRNN_EVERY = 8       /* chunk lists only: for every step of the chunk at once */
+    CSBRNN_EVERY = 8,      /* chunk lists only: for every step of the chunk at once */
+    CSBRNN_SUMS = 16       /* int8: the product leaves its sums to the gates, which scale them */
 };
 
 typedef struct {
@@ -86,6 +87,15 @@ typedef struct {
     uint64_t offset;
     uint8_t reserved2[24];
 } csbrnn_instruction;
+
+/* Gates with CSBRNN_SUMS: spans[first + part] has the units of a part, from a multiple of 16, and a
+ * section of kind SCALE for each product, which says no more than where its sums are, gate by gate,
+ * and its operand. `offset` has for 16 units each these lines of 16: for every gate its bias, then
+ * for every product 128 times the sum of a row's weights (int32) and the row's scale. */
+#define CSBRNN_LSTM_PRODUCTS 2u /* of x and h, each for all four gates */
+#define CSBRNN_LSTM_LINES 20u
+#define CSBRNN_GRU_PRODUCTS 4u /* of x and h for r and z, of x for n, of h for n */
+#define CSBRNN_GRU_LINES 16u
 
 typedef struct { /* one part's share of a product: whole rows, from a multiple of 16 */
     uint32_t row, rows, first_section, sections;

@@ -22,6 +22,11 @@ typedef struct csbrnn_kernels {
     /* Elements [first, last) of an instruction of `length` elements. */
     void (*lstm)(const csbrnn_frame *, const csbrnn_instruction *, size_t first, size_t last);
     void (*gru)(const csbrnn_frame *, const csbrnn_instruction *, size_t first, size_t last);
+    /* Units of a span, from sums of products. */
+    void (*lstm_sums)(const csbrnn_frame *, const csbrnn_instruction *, const csbrnn_span *,
+                      const csbrnn_section *);
+    void (*gru_sums)(const csbrnn_frame *, const csbrnn_instruction *, const csbrnn_span *,
+                     const csbrnn_section *);
     void (*elementwise)(const csbrnn_frame *, const csbrnn_instruction *,
                         const csbrnn_operation *, size_t first, size_t last);
     void (*softmax)(const csbrnn_frame *, const csbrnn_instruction *);

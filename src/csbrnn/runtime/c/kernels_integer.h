@@ -140,14 +140,20 @@ static inline void blocks_int8(unsigned rows, const csbrnn_section *s, const uns
     }
 }
 
-/* y += (scale * scales[row]) * (float) sum, and makes the sums zero, as the next product needs. */
+/* (scale * scales) * sums: rows of a product. */
+static inline vf scaled_rows(float scale, vf scales, vf sums) {
+    vf p = v_mul(v_mul(v_set1(scale), scales), sums);
+    v_opaque(&p); /* or the compiler might fuse what follows into the multiplication */
+    return p;
+}
+
+/* y += the product; makes the sums zero, as the next product needs them. */
 static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
                               const unsigned char *image, float scale) {
     const int32_t *offsets = (const void *)(image + s->heads);
     const float *scales = (const void *)(image + s->values);
     for (size_t r = 0; r < s->count; r += VL) {
-        vf p = v_mul(v_mul(v_set1(scale), v_load(scales + r)), i_take(sums + r, offsets + r));
-        v_opaque(&p); /* or the compiler might fuse what follows into the multiplication */
+        vf p = scaled_rows(scale, v_load(scales + r), i_take(sums + r, offsets + r, VL));
         v_store(y + r, v_add(v_load(y + r), p));
     }
 }

@@ -19,10 +19,6 @@ static inline void v_store_part(float *p, vf a, size_t n) {
 }
 #endif
 
-#ifndef V_HAS_QUOTIENT
-static inline vf v_quotient(vf a, vf b) { return v_div(a, b); }
-#endif
-
 /* e^x = 2^n (1 + t): returns t in about -0.3 .. 0.42, sets n. For |x| below 2^20.
  * ln 2 is subtracted in two parts, the first exact in 9 bits; the polynomial is Cephes' expf. */
 static inline vf v_exp_parts(vf x, vf *n) {
@@ -46,24 +42,9 @@ static inline vf v_exp(vf x) {
     return v_mul(v_fma(s, t, s), v_exp2i(v_sub(n, half)));
 }
 
-/* e^(-x) = 2^n (1 + t) for `scale` log2(e), e^(-2x) for twice that: t in -0.3 .. 0.42, with full
- * relative precision. Shorter than v_exp_parts, for gates take five of these a unit: the constant's
- * error, 1e-8 of the exponent, does not show in sigmoid and tanh, which are flat where |x| is large.
- * The polynomial is (2^-g - 1) / g on -0.5 .. 0.5, ours, minimax to 1.1e-8. */
-static inline vf v_exp_neg_parts(vf x, float scale, vf *n) {
-    *n = v_round(v_mul(x, v_set1(-scale)));
-    vf g = v_fma(x, v_set1(scale), *n);
-    vf q = v_fma(v_set1(1.540353114e-4f), g, v_set1(-1.339073526e-3f));
-    q = v_fma(q, g, v_set1(9.618237615e-3f));
-    q = v_fma(q, g, v_set1(-5.550357327e-2f));
-    q = v_fma(q, g, v_set1(2.402264923e-1f));
-    q = v_fma(q, g, v_set1(-6.931471825e-1f));
-    return v_mul(q, g);
-}
-
-/* e^-x with |x| cut at 86, where 2^n is still normal: 1 + the result is sigmoid's denominator. */
+/* e^-x with |x| cut at 87, where 2^n is still normal: 1 + the result is sigmoid's denominator. */
 static inline vf v_exp_neg(vf x) {
-    vf n, t = v_exp_neg_parts(v_min(v_set1(86.0f), v_max(v_set1(-86.0f), x)), 1.44269504f, &n);
+    vf n, t = v_exp_parts(v_neg(v_min(v_set1(87.0f), v_max(v_set1(-87.0f), x))), &n);
     vf s = v_exp2i(n);
     return v_fma(s, t, s);
 }
@@ -71,26 +52,26 @@ static inline vf v_exp_neg(vf x) {
 /* e^(-2|x|) - 1, in -1 .. 0, with full relative precision near 0, where n is 0:
  * tanh|x| = -m / (2 + m). Cut at |x| = 20, where tanh has long been 1. */
 static inline vf v_tanh_expm1(vf x) {
-    vf n, t = v_exp_neg_parts(v_min(v_set1(20.0f), v_abs(x)), 2.88539008f, &n);
+    vf n, t = v_exp_parts(v_max(v_set1(-40.0f), v_mul(v_set1(-2.0f), v_abs(x))), &n);
     vf s = v_exp2i(n);
     return v_fma(s, t, v_sub(s, v_set1(1.0f)));
 }
 
 static inline vf v_sigmoid(vf x) {
     vf one = v_set1(1.0f);
-    return v_quotient(one, v_add(one, v_exp_neg(x)));
+    return v_div(one, v_add(one, v_exp_neg(x)));
 }
 
 static inline vf v_tanh(vf x) {
     vf m = v_tanh_expm1(x);
-    return v_copysign(v_quotient(m, v_add(v_set1(2.0f), m)), x);
+    return v_copysign(v_div(m, v_add(v_set1(2.0f), m)), x);
 }
 
-/* sigmoid(a) * tanh(b) with a single division; the denominators' product stays below 2^126. */
+/* sigmoid(a) * tanh(b) with a single division; the denominators' product stays below 2^127. */
 static inline vf v_sigmoid_tanh(vf a, vf b) {
     vf m = v_tanh_expm1(b);
     vf denominator = v_mul(v_add(v_set1(1.0f), v_exp_neg(a)), v_add(v_set1(2.0f), m));
-    return v_copysign(v_quotient(m, denominator), b);
+    return v_copysign(v_div(m, denominator), b);
 }
 
 /* Natural logarithm (Cephes' logf); -inf at 0, NaN below. */

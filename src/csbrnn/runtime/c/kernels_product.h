@@ -46,7 +46,7 @@
 static void product(const csbrnn_frame *frame, const csbrnn_instruction *in,
                     const csbrnn_span *span, const csbrnn_section *section) {
     float *y = frame->memory + in->a;
-    if (!(in->flags & CSBRNN_ACCUMULATE)) {
+    if (!(in->flags & (CSBRNN_ACCUMULATE | CSBRNN_SUMS))) {
         /* Destination and bias are padded to whole strips. */
         size_t last = span->row + (((size_t)span->rows + 15u) & ~(size_t)15u);
         const float *bias = in->b == CSBRNN_NONE ? NULL : csbrnn_at(frame, in->b);

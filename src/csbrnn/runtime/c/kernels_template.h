@@ -24,44 +24,7 @@ static inline void store_n(float *p, vf a, size_t n) {
     else v_store_part(p, a, n);
 }
 
-static inline void lstm_cell(float *h, float *c, const float *gates, size_t length, size_t k,
-                             size_t n) {
-    vf i = load_n(gates + k, n), f = load_n(gates + length + k, n);
-    vf g = load_n(gates + 2 * length + k, n), o = load_n(gates + 3 * length + k, n);
-    vf next = v_fma(v_sigmoid(f), load_n(c + k, n), v_sigmoid_tanh(i, g));
-    store_n(c + k, next, n);
-    store_n(h + k, v_sigmoid_tanh(o, next), n);
-}
-
-static void lstm(const csbrnn_frame *frame, const csbrnn_instruction *in, size_t first,
-                 size_t last) {
-    const float *gates = csbrnn_at(frame, in->a);
-    float *c = frame->memory + in->b, *h = frame->memory + in->c;
-    const size_t length = in->length;
-#define BODY(k, n) lstm_cell(h, c, gates, length, k, n)
-    FOR_VECTORS(first, last, BODY);
-#undef BODY
-}
-
-static inline void gru_cell(float *h, const float *gates, const float *from_x,
-                            const float *from_h, size_t length, size_t k, size_t n) {
-    vf r = v_sigmoid(load_n(gates + k, n)), z = v_sigmoid(load_n(gates + length + k, n));
-    vf candidate = v_tanh(v_fma(r, load_n(from_h + k, n), load_n(from_x + k, n)));
-    /* (1 - z) n + z h = n + z (h - n), but with both weights in 0 .. 1 */
-    vf keep = v_mul(z, load_n(h + k, n));
-    store_n(h + k, v_fma(v_sub(v_set1(1.0f), z), candidate, keep), n);
-}
-
-static void gru(const csbrnn_frame *frame, const csbrnn_instruction *in, size_t first,
-                size_t last) {
-    const float *gates = csbrnn_at(frame, in->a), *from_x = csbrnn_at(frame, in->b);
-    const float *from_h = csbrnn_at(frame, in->c);
-    float *h = frame->memory + in->d;
-    const size_t length = in->length;
-#define BODY(k, n) gru_cell(h, gates, from_x, from_h, length, k, n)
-    FOR_VECTORS(first, last, BODY);
-#undef BODY
-}
+#include "kernels_gates.h"
 
 /* One operation on a chunk of up to CSBRNN_CHUNK elements, always in whole vectors: what lies
  * behind a short chunk's end is computed and ignored. */
@@ -162,4 +125,5 @@ static void softmax(const csbrnn_frame *frame, const csbrnn_instruction *in) {
     }
 }
 
-const csbrnn_kernels TABLE(ISA) = {STRING(ISA), product, lstm, gru, elementwise, softmax, quantize};
+const csbrnn_kernels TABLE(ISA) = {STRING(ISA), product,     lstm,    gru, lstm_sums,
+                                   gru_sums,    elementwise, softmax, quantize};

@@ -24,14 +24,6 @@ static inline vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 static inline vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 static inline vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 static inline vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
-/* a / b for b in 1 .. 2^126, to 2 units in the last place: a step of Newton's from 14 bits on. The
- * divider takes twice as long, and gates would wait for it. */
-#define V_HAS_QUOTIENT
-static inline vf v_quotient(vf a, vf b) {
-    vf r = _mm512_rcp14_ps(b);
-    r = _mm512_fmadd_ps(r, _mm512_fnmadd_ps(b, r, _mm512_set1_ps(1.0f)), r);
-    return _mm512_mul_ps(a, r);
-}
 static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf v_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
 static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }

@@ -63,9 +63,11 @@ static inline void i_quantize(uint8_t *q, const float *x, size_t n, float invers
     }
 }
 
-static inline vf i_take(int32_t *sums, const int32_t *offsets) {
-    __m512i sum = _mm512_sub_epi32(_mm512_loadu_si512(sums), _mm512_loadu_si512(offsets));
-    _mm512_storeu_si512(sums, _mm512_setzero_si512());
+static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
+    const vmask lanes = n == VL ? (vmask)0xffff : v_first(n);
+    __m512i sum = _mm512_maskz_loadu_epi32(lanes, sums);
+    sum = _mm512_sub_epi32(sum, _mm512_maskz_loadu_epi32(lanes, offsets));
+    _mm512_mask_storeu_epi32(sums, lanes, _mm512_setzero_si512());
     return _mm512_cvtepi32_ps(sum);
 }
 

@@ -27,10 +27,10 @@ static inline void i_quantize(uint8_t *q, const float *x, size_t n, float invers
     }
 }
 
-/* sums[r] - the offset's part, as floats; leaves zeros. */
-static inline vf i_take(int32_t *sums, const int32_t *offsets) {
-    float taken[VL];
-    for (unsigned r = 0; r < VL; r++) {
+/* sums[r] - the offset's part, as floats, of n rows, up to VL; leaves zeros. */
+static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
+    float taken[VL] = {0};
+    for (size_t r = 0; r < n; r++) {
         uint32_t sum = (uint32_t)sums[r] - (I_OFFSET ? (uint32_t)offsets[r] : 0u);
         taken[r] = (float)(int32_t)sum;
         sums[r] = 0;
