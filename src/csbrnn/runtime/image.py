@@ -31,7 +31,9 @@ from csbrnn.runtime.chunks import Group, chunk_order
 from csbrnn.runtime.elementwise import lower_elementwise
 from csbrnn.runtime.layout import padded
 from csbrnn.runtime.memory import StateLayout, constant_values, state_layout, vector_addresses
+from csbrnn.runtime.operands import Operands
 from csbrnn.runtime.products import Products
+from csbrnn.runtime.unsummed import Unsummed
 
 __all__ = ["Image", "build_image"]
 
@@ -78,13 +80,27 @@ class _ImageBuilder:
         self._tables: dict[str, int] = {}
         self._made: dict[int, dict[str, int]] = {}  # id of an instruction -> its record
         self._numbers = {name: number for number, name in enumerate(_stream_order(program))}
-        self._address, self._state_floats, self._memory_floats = vector_addresses(program)
-        self._constants = constant_values(program, self._address)
-        self._products = Products(
-            program, parts, self._address, self._memory_floats, self._records, self._array
+        self._unsummed = Unsummed(program, parts)
+        self._address, self._state_floats, self._memory_floats = vector_addresses(
+            program, self._unsummed.unwritten.keys() | self._unsummed.unread
         )
-        self._unsummed, self._operands = self._products.unsummed, self._products.operands
+        self._constants = constant_values(program, self._address)
+        self._operands = Operands(
+            program, self._address, self._memory_floats, parts, self._unsummed.pending
+        )
         self._memory_floats = self._operands.stop
+        # Where a vector would be that is not written are the sums of its first product.
+        for name, term in self._unsummed.unwritten.items():
+            self._address[name] = self._operands.sums(term, 0)
+        self._products = Products(
+            program,
+            parts,
+            self._address,
+            self._unsummed,
+            self._operands,
+            self._records,
+            self._array,
+        )
 
     def build(self) -> Image:
         column = 0

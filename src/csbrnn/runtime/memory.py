@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -31,12 +31,23 @@ class StateLayout:
     fingerprint: int
 
 
-def vector_addresses(program: Program) -> tuple[dict[str, int], int, int]:
-    """Give each vector whole cache lines: states first, then the rest; constants apart."""
+def vector_addresses(
+    program: Program, without: Container[str] = ()
+) -> tuple[dict[str, int], int, int]:
+    """Give each vector whole cache lines: states first, then the rest; constants apart.
+
+    Args:
+        program: The program.
+        without: Vectors that need no memory.
+
+    Returns:
+        Vector -> address; floats of states; floats of memory.
+    """
     address: dict[str, int] = {}
     floats = {"memory": 0, "constants": 0}
     ranks = {"state": 0, "input": 1, "scratch": 1, "constant": 2}
-    vectors = sorted(program.vectors.values(), key=lambda v: ranks[v.kind])
+    needed = (v for v in program.vectors.values() if v.name not in without)
+    vectors = sorted(needed, key=lambda v: ranks[v.kind])
     state_floats = 0
     for kind, group in groupby(vectors, key=lambda v: ranks[v.kind]):
         space = "constants" if kind == ranks["constant"] else "memory"

@@ -30,13 +30,10 @@ class Products:
         program: The program.
         parts: Shares.
         addresses: Vector -> address.
-        start: First free float of the memory.
-        records: Tables of the image; spans and sections are added.
-        add_array: Adds an array to the image and returns its place.
-
-    Attributes:
         unsummed: Gates that take the sums of their products.
         operands: Operands in int8.
+        records: Tables of the image; spans and sections are added.
+        add_array: Adds an array to the image and returns its place.
     """
 
     def __init__(
@@ -44,7 +41,8 @@ class Products:
         program: Program,
         parts: int,
         addresses: Mapping[str, int],
-        start: int,
+        unsummed: Unsummed,
+        operands: Operands,
         records: Mapping[str, list[Any]],
         add_array: Callable[[NDArray[Any]], int],
     ) -> None:
@@ -55,12 +53,11 @@ class Products:
         self._dense: dict[str, NDArray[Any]] = {}
         self._shares: dict[int, list[tuple[int, ...]]] = {}  # of a product -> a span a part
         self._cuts: dict[int, NDArray[np.int64]] = {}  # of gates -> units
-        self.unsummed = Unsummed(program, parts)
-        self.operands = Operands(program, addresses, start, parts, self.unsummed.pending)
+        self._unsummed, self._operands = unsummed, operands
 
     def add(self, terms: list[MatVec]) -> dict[str, int]:
         """Tile a sum of products; returns its record."""
-        gates = self.unsummed.gates(terms[0])
+        gates = self._unsummed.gates(terms[0])
         self._shares |= {id(term): [] for term in terms}
         if gates is None:
             self._scaled(terms)
@@ -70,14 +67,14 @@ class Products:
 
     def sum(self, terms: list[MatVec]) -> dict[str, int]:
         """Return the record of a sum, or of neighbouring terms of one, which have been tiled."""
-        first, pending = terms[0], self.unsummed.gates(terms[0]) is not None
+        first, pending = terms[0], self._unsummed.gates(terms[0]) is not None
         flags = (layout.ACCUMULATE if first.accumulate else 0) | (layout.SUMS if pending else 0)
         record = {
             "opcode": layout.OPCODES["product"],
             "flags": flags,
             "length": first.row_stop - first.row_start,
             "a": self._addresses[first.destination],
-            "b": layout.NONE if first.bias is None else self._addresses[first.bias],
+            "b": layout.NONE if first.bias is None or pending else self._addresses[first.bias],
             "first": len(self._spans),
         }
         for shares in zip(*(self._shares[id(term)] for term in terms), strict=True):
@@ -86,9 +83,9 @@ class Products:
 
     def gates(self, code: LSTMGates | GRUGates) -> dict[str, int]:
         """Return what is different of gates that take sums; nothing for others."""
-        if self.unsummed.gates(code) is None:
+        if self._unsummed.gates(code) is None:
             return {}
-        vectors, cuts = self.unsummed.vectors(code), self._unit_cuts(code)
+        vectors, cuts = self._unsummed.vectors(code), self._unit_cuts(code)
         terms = [term for of in vectors for term in of]
         first = len(self._spans)
         for part in range(self._parts):
@@ -137,7 +134,7 @@ class Products:
     def _unit_cuts(self, code: LSTMGates | GRUGates) -> NDArray[np.int64]:
         """Return the units at which gates are cut into parts, with about equal loads."""
         if id(code) not in self._cuts:
-            terms = (term for of in self.unsummed.vectors(code) for term in of)
+            terms = (term for of in self._unsummed.vectors(code) for term in of)
             loads = (self._row_loads(term).reshape(-1, code.length) for term in terms)
             self._cuts[id(code)] = balance([load.sum(axis=0) for load in loads], self._parts)
         return self._cuts[id(code)]
@@ -217,9 +214,9 @@ class Products:
             "count": section.count,
             "columns": section.lines,
             "row": section.row,
-            "source": self.operands.address(term, share),
+            "source": self._operands.address(term, share),
             "source_length": stop - start,
-            "sums": self.operands.sums(term, share),
+            "sums": self._operands.sums(term, share),
             "column": start,
             "heads": 0 if section.heads is None else self._add_array(section.heads),
             "indices": 0 if section.indices is None else self._add_array(section.indices),

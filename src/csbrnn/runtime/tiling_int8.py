@@ -98,7 +98,8 @@ def tile_int8_matrix(
         candidates[group] = _Strips(kept, rows[0], bounds, group)
         costs[group] = candidates[group].cost
     blocks: Int8Blocks | None = None
-    if isinstance(matrix, CSBMatrix) and matrix.row_group < STRIP:
+    whole_strips = not (bounds[:-1] % STRIP).any()
+    if isinstance(matrix, CSBMatrix) and matrix.row_group < STRIP and whole_strips:
         blocks = cut_int8_blocks(matrix, rows, bounds)
         costs["blocks"] = blocks.tiles + _BLOCK_COST * blocks.count
     best = min(costs, key=lambda choice: costs[choice])

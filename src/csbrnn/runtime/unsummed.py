@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from csbrnn.compiler import GRUGates, Instruction, LSTMGates, MatVec, Program
 from csbrnn.compiler.access import reads
+from csbrnn.formats import CSBMatrix
 from csbrnn.runtime.barriers import join_sums
 from csbrnn.runtime.layout import STRIP
 
@@ -41,8 +42,9 @@ def gate_lines(rows: NDArray[np.float32], units: int) -> NDArray[np.float32]:
 class Unsummed:
     """The gates of a program that scale their products' sums themselves.
 
-    With several parts, each has whole lines of units, and all gates of them: that takes gates whose
-    rows begin at whole lines, too.
+    With several parts, each has whole lines of units, and all gates of them. Where gates begin
+    between lines, that cuts the rows of matrices between strips of 16, which blocks with free rows
+    don't allow.
 
     Args:
         program: The program.
@@ -55,10 +57,12 @@ class Unsummed:
         sums = [sum_ for part in program.passes for sum_ in join_sums(part.instructions)]
         readers = _readers(program)
         for code in (code for part in program.passes for code in part.instructions):
-            if not isinstance(code, LSTMGates | GRUGates) or (parts > 1 and code.length % STRIP):
+            if not isinstance(code, LSTMGates | GRUGates):
                 continue
             of = [_terms(program, sums, *vector, readers) for vector in _read_by(code)]
             vectors = tuple(terms for terms in of if terms is not None)
+            if parts > 1 and code.length % STRIP and _any_blocks(program, vectors):
+                continue
             if len(vectors) == len(of):
                 self._vectors[id(code)] = vectors
                 self._gates |= {id(each): code for terms in vectors for each in terms}
@@ -73,9 +77,25 @@ class Unsummed:
         """The gates that take the sums of a product; gates that take some, themselves."""
         return self._gates.get(id(code))
 
+    @property
+    def unwritten(self) -> dict[str, MatVec]:
+        """Vectors that are not written any more -> the first of the products that would."""
+        return {of[0].destination: of[0] for vectors in self._vectors.values() for of in vectors}
+
+    @property
+    def unread(self) -> set[str]:
+        """Biases that gates have among their own constants."""
+        return {of[0].bias for vectors in self._vectors.values() for of in vectors if of[0].bias}
+
     def vectors(self, code: LSTMGates | GRUGates) -> tuple[tuple[MatVec, ...], ...]:
         """The terms of each vector that gates would read."""
         return self._vectors[id(code)]
+
+
+def _any_blocks(program: Program, vectors: Sequence[Sequence[MatVec]]) -> bool:
+    """Whether a matrix has rows that are kept block by block."""
+    matrices = [program.matrices[term.matrix] for terms in vectors for term in terms]
+    return any(isinstance(m, CSBMatrix) and m.block[0] != m.row_group for m in matrices)
 
 
 def _readers(program: Program) -> Counter[str]:
