@@ -138,7 +138,8 @@ def verify(
     simulator: Annotated[
         list[str] | None,
         typer.Option(
-            help="`amaranth`, `cxxrtl` or `verilator`; repeatable. [cxxrtl]", show_default=False
+            help="`amaranth`, `cxxrtl`, `verilator` or `cocotb`; repeatable. [cxxrtl]",
+            show_default=False,
         ),
     ] = None,
     gaps: Annotated[

@@ -1,4 +1,5 @@
 import sys
+import time
 
 import pytest
 
@@ -25,3 +26,12 @@ def test_a_failing_tool_shows_what_it_said(tmp_path):
     assert run_tool([sys.executable, "-c", "print('fine')"], tmp_path) == "fine\n"
     with pytest.raises(ToolError, match=r"ended with 3: the reason"):
         run_tool([sys.executable, "-c", "print('the reason'); exit(3)"], tmp_path)
+
+
+def test_a_tool_that_takes_too_long_is_ended_with_all_it_started(tmp_path):
+    begin, child = time.monotonic(), "import time; time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(ToolError, match=r"must end within 1 s, and didn't"):
+        run_tool([sys.executable, "-c", parent], tmp_path, limit_s=1)
+    # The child has the same output, which ends only with it.
+    assert time.monotonic() - begin < 500

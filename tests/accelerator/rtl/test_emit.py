@@ -43,15 +43,24 @@ def testbench(tmp_path_factory):
     return folder
 
 
-def icarus(folder):
-    subprocess.run(["iverilog", "-o", "tb", "csbrnn.v", "csbrnn_tb.v"], cwd=folder, check=True)
-    done = subprocess.run(["vvp", "tb"], cwd=folder, capture_output=True, text=True, check=True)
+def icarus(folder, *options):
+    command = ["iverilog", *options, "-o", "tb", "csbrnn.v", "csbrnn_tb.v"]
+    subprocess.run(command, cwd=folder, check=True)
+    done = subprocess.run(
+        ["vvp", "tb"], cwd=folder, capture_output=True, text=True, check=True, timeout=900
+    )
     return done.stdout
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
-def test_the_testbench_passes_and_notices_a_wrong_value(testbench, tmp_path):
-    assert re.search(r"^PASS: \d+ output beats, \d+ cycles$", icarus(testbench), re.M)
+@pytest.mark.parametrize("generation", ["2001", "2012"])
+def test_the_testbench_passes_in_verilog_and_in_systemverilog(testbench, generation):
+    printed = icarus(testbench, f"-g{generation}")
+    assert re.search(r"^PASS: \d+ output beats, \d+ cycles$", printed, re.M)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_the_testbench_notices_a_wrong_value(testbench, tmp_path):
     shutil.copytree(testbench, tmp_path / "wrong")
     expected = tmp_path / "wrong" / "expected.hex"
     first, rest = expected.read_text().split("\n", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,10 @@ TOP: Final = "csbrnn_accelerator"
 UNINITIALIZED: Final = "t:$meminit_v2 *.activation/* %d"
 """Yosys's selection of initial values nobody needs: zeros in memories that are always loaded or
 cleared. Left in, they are most of the text."""
+
+_AWAKE: Final = re.compile(r"^( *reg )(\\\$auto\$verilog_backend\S+) += 0;$", re.MULTILINE)
+"""The variable by which Yosys makes each ``always @*`` run at time 0. A SystemVerilog simulator
+initializes it before there are processes that could notice."""
 
 _STREAM: Final = "csbrnn_stream"
 _GROUP: Final = "csbrnn_group"
@@ -67,4 +72,6 @@ def emit_verilog(arch: Arch) -> str:
             "write_verilog -norename csbrnn.v",
         ]
         run_yosys(script, folder)
-        return (folder / "csbrnn.v").read_text("utf-8")
+        # A nonblocking assignment comes after all processes have begun to wait, in any simulator.
+        text = (folder / "csbrnn.v").read_text("utf-8")
+        return _AWAKE.sub(r"\1\2 ;\n  initial \2 <= 0;", text)
