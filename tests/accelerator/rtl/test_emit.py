@@ -70,6 +70,18 @@ def test_the_testbench_notices_a_wrong_value(testbench, tmp_path):
     )
 
 
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_nothing_depends_on_a_place_that_is_read_while_it_is_written(tmp_path, monkeypatch):
+    text = emit_verilog(ARCHS["2x2x2"], collisions=False)
+    assert len(re.findall(r"<= 36'hx+;", text)) >= 4  # of the two y banks of each lane
+    monkeypatch.setattr("csbrnn.accelerator.rtl.testbench.emit_verilog", lambda arch: text)
+    for seed in range(10, 14):
+        image = random_image(ARCHS["2x2x2"], seed)
+        xs = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (STEPS, image.input_length))
+        write_testbench(image, xs, tmp_path)
+        assert re.search(r"^PASS: ", icarus(tmp_path), re.M), seed
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not has_tool("verilator"), reason="needs Verilator")
 def test_verilator_finds_the_same_outputs_and_cycles():

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.rtl.emit import TOP, UNINITIALIZED, emit_rtlil
+from csbrnn.accelerator.rtl.emit import NO_COLLISIONS, TOP, UNINITIALIZED, emit_rtlil
 from csbrnn.accelerator.tools import require_tool, run_tool, run_yosys
 from csbrnn.errors import ArgumentError
 
-__all__ = ["ECP5_PART", "FAMILIES", "Resources", "place_and_route", "synthesize"]
+__all__ = ["ECP5_PART", "FAMILIES", "Placed", "Resources", "place_and_route", "synthesize"]
 
 FAMILIES: Final = ("ecp5", "xilinx")
 """What can be synthesized for: Lattice ECP5, AMD UltraScale+."""
@@ -61,6 +62,41 @@ class Resources:
     cells: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Placed:
+    """What place and route found.
+
+    Attributes:
+        part: The FPGA.
+        fmax_mhz: Highest clock by seed of the placer, whose luck counts for some percent.
+        used: Used and available cells by kind.
+    """
+
+    part: str
+    fmax_mhz: dict[int, float]
+    used: dict[str, tuple[int, int]]
+
+    @property
+    def best_mhz(self) -> float:
+        """Of the placement that one would take."""
+        return max(self.fmax_mhz.values())
+
+    @property
+    def median_mhz(self) -> float:
+        """What any placement reaches."""
+        return statistics.median(self.fmax_mhz.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {
+            "part": self.part,
+            "fmax_mhz": self.best_mhz,
+            "fmax_median_mhz": self.median_mhz,
+            "fmax_mhz_by_seed": {str(seed): mhz for seed, mhz in self.fmax_mhz.items()},
+            "utilization": {kind: list(pair) for kind, pair in self.used.items()},
+        }
+
+
 def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resources:
     """Synthesize with Yosys and count cells.
 
@@ -79,6 +115,8 @@ def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resource
         folder = Path(name)
         script = [f"read_rtlil {path.name}" for path in emit_rtlil(arch, folder)]
         script.append(f"delete {UNINITIALIZED}")
+        # Else a block RAM gets comparators and multiplexers that give the old value.
+        script.append(NO_COLLISIONS)
         if family == "ecp5":
             script.append(f"synth_ecp5 -top {TOP} -json netlist.json")
         else:
@@ -97,20 +135,33 @@ def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resource
     )
 
 
-def place_and_route(netlist: Path, *, seed: int = 1) -> dict[str, Any]:
-    """Place and route on `ECP5_PART` with nextpnr; takes minutes.
+def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
+    """Place and route on `ECP5_PART` with nextpnr, once for each seed; minutes each.
 
     Args:
         netlist: Of `synthesize`.
-        seed: Of the placer.
-
-    Returns:
-        ``fmax_mhz`` and ``utilization``: used and available cells by kind.
+        seeds: Of the placer, at least one.
 
     Raises:
         MissingDependencyError: nextpnr is not installed.
         ToolError: The engine doesn't fit.
     """
+    fmax: dict[int, float] = {}
+    used: dict[str, tuple[int, int]] = {}
+    for seed in seeds:
+        report = _route(netlist, seed)
+        (clock,) = report["fmax"].values()
+        fmax[seed] = float(clock["achieved"])
+        used = {
+            kind: (cells["used"], cells["available"])
+            for kind, cells in report["utilization"].items()
+            if cells["used"]
+        }
+    return Placed(ECP5_PART, fmax, used)
+
+
+def _route(netlist: Path, seed: int) -> dict[str, Any]:
+    """Run nextpnr once and return its report."""
     command = [
         *require_tool("nextpnr-ecp5"),
         "--85k",
@@ -131,14 +182,8 @@ def place_and_route(netlist: Path, *, seed: int = 1) -> dict[str, Any]:
         "--quiet",
     ]
     run_tool(command, netlist.parent)
-    report = json.loads((netlist.parent / "report.json").read_text("utf-8"))
-    (clock,) = report["fmax"].values()
-    used = {
-        kind: (cells["used"], cells["available"])
-        for kind, cells in report["utilization"].items()
-        if cells["used"]
-    }
-    return {"fmax_mhz": clock["achieved"], "utilization": used, "seed": seed, "part": ECP5_PART}
+    report: dict[str, Any] = json.loads((netlist.parent / "report.json").read_text("utf-8"))
+    return report
 
 
 def _cells(text: str) -> dict[str, int]:

@@ -52,7 +52,7 @@ class Stages:
         drained = total + 4  # two shifts, round, saturate
         pre = drained + 2  # add, saturate
         a = pre + ACTIVATION_CYCLES
-        product = a + 4  # four parts, two sums, round
+        product = a + 5  # operands, four parts, two sums, round
         d = product + 2  # add, saturate
         return cls(
             total=total,
@@ -116,10 +116,10 @@ class VectorEngine(wiring.Component):
         m.d.comb += [activation.pre.eq(pre), activation.act.eq(slot.act)]
 
         exact = _multiply(m, a, activation.result, bits)
-        act_3 = delay(m, activation.result, 3, "act")
+        act_4 = delay(m, activation.result, 4, "act")
         product = Signal(signed(2 * bits - VECTOR_FRAC + 1), reset_less=True)
         m.d.sync += product.eq(
-            Mux(slot.a_enable, (exact + (1 << (VECTOR_FRAC - 1))) >> VECTOR_FRAC, act_3)
+            Mux(slot.a_enable, (exact + (1 << (VECTOR_FRAC - 1))) >> VECTOR_FRAC, act_4)
         )
 
         combined = Signal(signed(len(product) + 1), reset_less=True)
@@ -179,10 +179,12 @@ def _operand(m: Module, memory: Memory, address: Value, enable: Value | None, na
 
 
 def _multiply(m: Module, left: Signal, right: Signal, bits: int) -> Signal:
-    """Return the exact product, three cycles later, of four multipliers of half the width.
+    """Return the exact product, four cycles later, of four multipliers of half the width.
 
     A multiplier of 20 x 20 bits takes four of an FPGA's anyway; apart, each result is registered.
+    So are the operands: a multiplier alone takes most of a cycle, and stands far from both.
     """
+    left, right = delay(m, left, 1, "left"), delay(m, right, 1, "right")
     low = bits // 2 + bits % 2
     left_low, left_high = left[:low], left[low:].as_signed()
     right_low, right_high = right[:low], right[low:].as_signed()
