@@ -5,23 +5,41 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from csbrnn.accelerator.arch import Arch
 from csbrnn.accelerator.rtl.emit import NO_COLLISIONS, TOP, UNINITIALIZED, emit_rtlil
+from csbrnn.accelerator.rtl.output_registers import absorb_output_registers, count_cells
 from csbrnn.accelerator.tools import require_tool, run_tool, run_yosys
 from csbrnn.errors import ArgumentError
 
-__all__ = ["ECP5_PART", "FAMILIES", "Placed", "Resources", "place_and_route", "synthesize"]
+__all__ = ["ECP5_PARTS", "FAMILIES", "Part", "Placed", "Resources", "place_and_route", "synthesize"]
 
 FAMILIES: Final = ("ecp5", "xilinx")
 """What can be synthesized for: Lattice ECP5, AMD UltraScale+."""
 
-ECP5_PART: Final = "LFE5U-85F-8BG756"
-"""The part that place and route is for: the largest ECP5 at its fastest speed grade."""
+
+class Part(NamedTuple):
+    """An FPGA, as nextpnr calls it, and of what it has how much."""
+
+    name: str
+    size: str
+    package: str
+    block_rams: int
+    multipliers: int
+    pins: int
+
+
+ECP5_PARTS: Final = (
+    Part("LFE5U-45F-8BG381", "45k", "CABGA381", 108, 72, 203),
+    Part("LFE5U-85F-8BG756", "85k", "CABGA756", 208, 156, 365),
+)
+"""What place and route is for, at the fastest speed grade; the first one that is large enough. On a
+smaller one ways are shorter. (Lattice FPGA-DS-02012, table 1.1)"""
 
 _ROUTE_MHZ: Final = 150
 """What the router aims at."""
@@ -121,22 +139,24 @@ def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resource
             script.append(f"synth_ecp5 -top {TOP} -json netlist.json")
         else:
             script.append(f"synth_xilinx -family xcup -top {TOP} -noiopad")
-        script.append("tee -o stat.json stat -json")
+            script.append("tee -o stat.json stat -json")
         run_yosys(script, folder)
-        cells = _cells((folder / "stat.json").read_text("utf-8"))
-        if netlist is not None:
-            netlist.write_bytes((folder / "netlist.json").read_bytes())
+        if family == "ecp5":
+            design = json.loads((folder / "netlist.json").read_text("utf-8"))
+            absorb_output_registers(design["modules"][TOP])
+            cells = count_cells(design["modules"][TOP])
+            if netlist is not None:
+                netlist.write_text(json.dumps(design), "utf-8")
+        else:
+            cells = _cells((folder / "stat.json").read_text("utf-8"))
     return Resources(
         family,
-        {
-            kind: sum(cells.get(name, 0) for name in names)
-            for kind, names in _COUNTED[family].items()
-        },
+        {kind: sum(cells[name] for name in names) for kind, names in _COUNTED[family].items()},
     )
 
 
 def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
-    """Place and route on `ECP5_PART` with nextpnr, once for each seed; minutes each.
+    """Place and route on one of `ECP5_PARTS` with nextpnr, once for each seed; minutes each.
 
     Args:
         netlist: Of `synthesize`.
@@ -146,10 +166,11 @@ def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
         MissingDependencyError: nextpnr is not installed.
         ToolError: The engine doesn't fit.
     """
+    part = _smallest(json.loads(netlist.read_text("utf-8"))["modules"][TOP])
     fmax: dict[int, float] = {}
     used: dict[str, tuple[int, int]] = {}
     for seed in seeds:
-        report = _route(netlist, seed)
+        report = _route(netlist, part, seed)
         (clock,) = report["fmax"].values()
         fmax[seed] = float(clock["achieved"])
         used = {
@@ -157,16 +178,30 @@ def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
             for kind, cells in report["utilization"].items()
             if cells["used"]
         }
-    return Placed(ECP5_PART, fmax, used)
+    return Placed(part.name, fmax, used)
 
 
-def _route(netlist: Path, seed: int) -> dict[str, Any]:
+def _smallest(module: dict[str, Any]) -> Part:
+    """The first part that is large enough, or the largest, which nextpnr will refuse."""
+    cells = count_cells(module)
+    pins = sum(len(port["bits"]) for port in module["ports"].values())
+    for part in ECP5_PARTS:
+        if (
+            cells["DP16KD"] <= part.block_rams
+            and cells["MULT18X18D"] <= part.multipliers
+            and pins <= part.pins
+        ):
+            return part
+    return ECP5_PARTS[-1]
+
+
+def _route(netlist: Path, part: Part, seed: int) -> dict[str, Any]:
     """Run nextpnr once and return its report."""
     command = [
         *require_tool("nextpnr-ecp5"),
-        "--85k",
+        f"--{part.size}",
         "--package",
-        "CABGA756",
+        part.package,
         "--speed",
         "8",
         "--json",
@@ -186,7 +221,6 @@ def _route(netlist: Path, seed: int) -> dict[str, Any]:
     return report
 
 
-def _cells(text: str) -> dict[str, int]:
+def _cells(text: str) -> Counter[str]:
     """Cells of the whole design by type, from Yosys' statistics."""
-    found = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
-    return {str(name): int(count) for name, count in found.items()}
+    return Counter(json.loads(text[text.index("{") :])["design"]["num_cells_by_type"])

@@ -22,7 +22,7 @@ __all__ = ["Stages", "VectorEngine"]
 class Stages:
     """When, in cycles after a slot's `Drain`, the pipeline needs each member of `Slot`.
 
-    An operand's address comes two cycles before the operand, its enable one.
+    An operand's address comes three cycles before the operand, its enable one.
 
     Attributes:
         total: The drained row is summed over the group.
@@ -58,12 +58,12 @@ class Stages:
             total=total,
             drain_shift=total,
             drain_enable=drained - 1,
-            v_address=drained - 2,
+            v_address=drained - 3,
             v_enable=drained - 1,
             act=pre,
-            a_address=a - 2,
+            a_address=a - 3,
             a_enable=product - 1,
-            e_address=product - 2,
+            e_address=product - 3,
             e_enable=product - 1,
             combine=product,
             d_address=d,
@@ -170,11 +170,12 @@ class VectorEngine(wiring.Component):
 
 
 def _operand(m: Module, memory: Memory, address: Value, enable: Value | None, name: str) -> Signal:
-    """Read the vector memory; the operand comes two cycles later, 0 if not enabled."""
+    """Read the vector memory; the operand comes three cycles later, 0 if not enabled."""
     read = memory.read_port()
+    shown = delay(m, read.data, 1, f"{name}_shown")
     operand = Signal(read.data.shape(), name=name, reset_less=True)
     m.d.comb += read.addr.eq(address)
-    m.d.sync += operand.eq(read.data if enable is None else Mux(enable, read.data, 0))
+    m.d.sync += operand.eq(shown if enable is None else Mux(enable, shown, 0))
     return operand
 
 
