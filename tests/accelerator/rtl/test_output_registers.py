@@ -12,7 +12,7 @@ CLOCK, ENABLE = 1, 2
 
 
 def ram(width=18):
-    outputs = {"DOB": [10, 11]} if width < 36 else {"DOA": [11], "DOB": [10]}
+    outputs = {"DOB0": [10], "DOB1": [11]} if width < 36 else {"DOA0": [11], "DOB0": [10]}
     wires = {"CLKB": [CLOCK], "OCEB": ["1"], **outputs}
     return {
         "type": "DP16KD",
@@ -42,7 +42,7 @@ def test_a_narrow_memory_takes_its_registers():
     assert absorb_output_registers(found) == 2
     assert count_cells(found) == {"DP16KD": 1}
     cell = found["cells"]["ram"]
-    assert cell["connections"]["DOB"] == [20, 21]
+    assert cell["connections"]["DOB0"] + cell["connections"]["DOB1"] == [20, 21]
     assert cell["connections"]["OCEB"] == [ENABLE]
     assert cell["parameters"]["REGMODE_B"] == "OUTREG"
     assert cell["parameters"]["REGMODE_A"] == "NOREG"
@@ -52,7 +52,7 @@ def test_a_wide_memory_reads_at_both_sides():
     found = module(width=36)
     assert absorb_output_registers(found) == 2
     cell = found["cells"]["ram"]
-    assert (cell["connections"]["DOA"], cell["connections"]["DOB"]) == ([21], [20])
+    assert (cell["connections"]["DOA0"], cell["connections"]["DOB0"]) == ([21], [20])
     assert {cell["parameters"][f"REGMODE_{side}"] for side in "AB"} == {"OUTREG"}
 
 

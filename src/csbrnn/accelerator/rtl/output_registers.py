@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 __all__ = ["absorb_output_registers", "count_cells"]
 
-_OUTPUTS: Final = {"DP16KD": re.compile(r"DO[AB]"), "MULT18X18D": re.compile(r"P\d+")}
+_OUTPUTS: Final = {"DP16KD": re.compile(r"DO[AB]\d+"), "MULT18X18D": re.compile(r"P\d+")}
 """Cells with output registers, and which ports those are for."""
 
 _PSEUDO_DUAL_PORT: Final = 36
@@ -99,7 +99,7 @@ def _enable(cell: dict[str, Any], clock: Any, enable: Any, ports: set[str]) -> b
     wires, parameters = cell["connections"], cell["parameters"]
     if cell["type"] == "DP16KD":
         wide = int(parameters["DATA_WIDTH_B"], 2) == _PSEUDO_DUAL_PORT
-        if wires["CLKB"] != [clock] or ("DOA" in ports and not wide):
+        if wires["CLKB"] != [clock] or (not wide and any("A" in port for port in ports)):
             return False
         wires["OCEB"] = [enable]
         parameters.update({f"REGMODE_{side}": "OUTREG" for side in ("AB" if wide else "B")})

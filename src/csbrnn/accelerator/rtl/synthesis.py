@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -158,6 +160,8 @@ def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resource
 def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
     """Place and route on one of `ECP5_PARTS` with nextpnr, once for each seed; minutes each.
 
+    As many at a time as there are CPUs.
+
     Args:
         netlist: Of `synthesize`.
         seeds: Of the placer, at least one.
@@ -167,17 +171,17 @@ def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
         ToolError: The engine doesn't fit.
     """
     part = _smallest(json.loads(netlist.read_text("utf-8"))["modules"][TOP])
-    fmax: dict[int, float] = {}
-    used: dict[str, tuple[int, int]] = {}
-    for seed in seeds:
-        report = _route(netlist, part, seed)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = list(pool.map(lambda seed: _route(netlist, part, seed), seeds))
+    fmax = {}
+    for seed, report in zip(seeds, reports, strict=True):
         (clock,) = report["fmax"].values()
         fmax[seed] = float(clock["achieved"])
-        used = {
-            kind: (cells["used"], cells["available"])
-            for kind, cells in report["utilization"].items()
-            if cells["used"]
-        }
+    used = {
+        kind: (int(cells["used"]), int(cells["available"]))
+        for kind, cells in reports[0]["utilization"].items()
+        if cells["used"]
+    }
     return Placed(part.name, fmax, used)
 
 
@@ -211,13 +215,13 @@ def _route(netlist: Path, part: Part, seed: int) -> dict[str, Any]:
         "--seed",
         str(seed),
         "--report",
-        "report.json",
+        f"report{seed}.json",
         "--lpf-allow-unconstrained",
         "--timing-allow-fail",
         "--quiet",
     ]
     run_tool(command, netlist.parent)
-    report: dict[str, Any] = json.loads((netlist.parent / "report.json").read_text("utf-8"))
+    report: dict[str, Any] = json.loads((netlist.parent / f"report{seed}.json").read_text("utf-8"))
     return report
 
 
