@@ -100,6 +100,7 @@ def test_synthesis_says_which_clock_was_measured():
             resources={"lut": 5588, "ff": 11000, "block_ram": 80, "dsp": 21},
             place_and_route=placed,
         ),
+        synthesized(place_and_route=placed | {"fmax_mhz_by_seed": {"1": 1}}),
     ]
     lines = synthesis_markdown({"rows": rows}).splitlines()
     assert lines[4:6] == [
@@ -108,4 +109,5 @@ def test_synthesis_says_which_clock_was_measured():
         "| 16, ECP5 | 5,588 | 11,000 | 80 | 21 | **158.2**, best of 2; median 152.0 "
         "| LSTM 96 from 40 inputs, 4x | 3,825 | 19.1 | 102.3 / 1381.4 | 12.35 |",
     ]
+    assert "| **158.2**, one seed |" in lines[6]
     assert lines[-1] == "Tools: Yosys 0.70; nextpnr 0.11."
