@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from csbrnn.accelerator.tools import has_tool, require_tool, run_tool
+from csbrnn.accelerator.tools import has_tool, require_tool, run_tool, tool_version
 from csbrnn.errors import MissingDependencyError, ToolError
 
 
@@ -35,3 +35,17 @@ def test_a_tool_that_takes_too_long_is_ended_with_all_it_started(tmp_path):
         run_tool([sys.executable, "-c", parent], tmp_path, limit_s=1)
     # The child has the same output, which ends only with it.
     assert time.monotonic() - begin < 500
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [
+        ("Yosys 0.70 (git sha1 28ba3cb92, Release)", "Yosys 0.70"),
+        ('Warning: x\n"nextpnr-ecp5" -- (Version nextpnr-0.11.1)', "nextpnr-0.11.1"),
+        ("another 1.2\nand more", "another 1.2"),
+    ],
+)
+def test_a_tool_s_version(monkeypatch, printed, version):
+    command = [sys.executable, "-c", f"print({printed!r})"]
+    monkeypatch.setattr("csbrnn.accelerator.tools.require_tool", lambda name: command)
+    assert tool_version("tool") == version

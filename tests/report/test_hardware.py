@@ -74,7 +74,7 @@ def synthesized(**change):
         "arch": "pe256",
         "pes": 256,
         "family": "xilinx",
-        "tools": {"yosys": "Yosys 0.70 (git sha1 28ba3cb92)"},
+        "tools": {"yosys": "Yosys 0.70"},
         "resources": {"lut": 43000, "ff": 60000, "block_ram": 8, "ultra_ram": 512, "dsp": 260},
         "step": {
             "clock_mhz": 200.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,9 @@ _HINTS: Final = {
     "iverilog": "install Icarus Verilog",
     "cocotb": "pip install 'csbrnn[fpga]'",
 }
+
+
+_VERSION: Final = re.compile(r"(?:Yosys |nextpnr-)\d[\w.+-]*")
 
 
 def has_tool(name: str) -> bool:
@@ -113,13 +117,15 @@ def run_tool(
 
 
 def tool_version(name: str) -> str:
-    """Return the first line of what a tool says of its version.
+    """Return a tool's version, as "Yosys 0.70"; the first line it prints where that isn't in it.
 
     Raises:
         MissingDependencyError: It is not installed.
         ToolError: It fails.
     """
-    return run_tool([*require_tool(name), "--version"], Path.cwd()).strip().split("\n")[0]
+    printed = run_tool([*require_tool(name), "--version"], Path.cwd()).strip()
+    found = _VERSION.search(printed)
+    return found[0] if found else printed.split("\n")[0]
 
 
 def run_yosys(script: Sequence[str], folder: Path) -> str:

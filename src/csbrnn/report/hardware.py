@@ -133,7 +133,7 @@ def synthesis_markdown(result: Mapping[str, Any]) -> str:
             f"| {step['gops_effective']:.1f} / {step['gops_dense_equivalent']:.1f} "
             f"| {row['energy']['total_nj'] / 1000:.2f} |"
         )
-    tools = {text.split(" (git")[0] for row in result["rows"] for text in row["tools"].values()}
+    tools = {text for row in result["rows"] for text in row["tools"].values()}
     lines += ["", f"Tools: {'; '.join(sorted(tools))}."]
     return "\n".join(lines)
 
