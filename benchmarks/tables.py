@@ -26,6 +26,7 @@ from csbrnn.report import grid_markdown, no_loss_markdown, read_study
 from csbrnn.report.hardware import (
     fixed_point_markdown,
     patterns_markdown,
+    synthesis_markdown,
     utilization_markdown,
 )
 
@@ -124,8 +125,15 @@ def accelerator(name: str) -> str:
     return HARDWARE[name](_read("accelerator.json"))
 
 
+def synthesis() -> str:
+    """A table of what ``benchmarks/synthesis.py`` found."""
+    if not (RESULTS / "synthesis.json").exists():
+        return "Not synthesized yet: `python benchmarks/synthesis.py`."
+    return synthesis_markdown(_read("synthesis.json"))
+
+
 TABLES: dict[str, Callable[[], str]] = (
-    {"demo": demo, "goals": goals}
+    {"demo": demo, "goals": goals, "synthesis": synthesis}
     | {f"bench_{case}": partial(bench, case) for case in RUNS}
     | {f"study_{name}": partial(study, name) for name in STUDIES}
     | {f"accelerator_{name}": partial(accelerator, name) for name in HARDWARE}

@@ -138,7 +138,8 @@ def verify(
     simulator: Annotated[
         list[str] | None,
         typer.Option(
-            help="`amaranth`, `cxxrtl` or `verilator`; repeatable. [cxxrtl]", show_default=False
+            help="`amaranth`, `cxxrtl`, `verilator` or `cocotb`; repeatable. [cxxrtl]",
+            show_default=False,
         ),
     ] = None,
     gaps: Annotated[
@@ -218,6 +219,9 @@ def synth(
         typer.Option(min=1.0, metavar="MHZ", help="For times. [what --pnr finds, or assumed]"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the placer.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds to place with, from --seed on; the best one counts.")
+    ] = 1,
     json_file: Json = None,
 ) -> None:
     """Synthesize the accelerator: what it takes, and how long a model's step is there."""
@@ -231,7 +235,7 @@ def synth(
         family=family,
         pnr=pnr,
         clock_mhz=clock,
-        seed=seed,
+        seeds=range(seed, seed + seeds),
         input_range=input_range,
     )
     write_json(json_file, {"model": model, **result})

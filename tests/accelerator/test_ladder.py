@@ -31,5 +31,7 @@ def test_a_wrong_bit_or_cycle_is_no_agreement():
 
 def test_unknown_simulators_are_refused():
     compiled, xs = compiled_and_inputs("gru")
-    with pytest.raises(ArgumentError, match="must be one of amaranth, cxxrtl, verilator, not 'x'"):
+    with pytest.raises(
+        ArgumentError, match="must be one of amaranth, cxxrtl, verilator, cocotb, not 'x'"
+    ):
         climb(compiled, xs, ["x"])

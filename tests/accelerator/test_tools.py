@@ -1,8 +1,9 @@
 import sys
+import time
 
 import pytest
 
-from csbrnn.accelerator.tools import has_tool, require_tool, run_tool
+from csbrnn.accelerator.tools import has_tool, require_tool, run_tool, tool_version
 from csbrnn.errors import MissingDependencyError, ToolError
 
 
@@ -25,3 +26,26 @@ def test_a_failing_tool_shows_what_it_said(tmp_path):
     assert run_tool([sys.executable, "-c", "print('fine')"], tmp_path) == "fine\n"
     with pytest.raises(ToolError, match=r"ended with 3: the reason"):
         run_tool([sys.executable, "-c", "print('the reason'); exit(3)"], tmp_path)
+
+
+def test_a_tool_that_takes_too_long_is_ended_with_all_it_started(tmp_path):
+    begin, child = time.monotonic(), "import time; time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(ToolError, match=r"must end within 1 s, and didn't"):
+        run_tool([sys.executable, "-c", parent], tmp_path, limit_s=1)
+    # The child has the same output, which ends only with it.
+    assert time.monotonic() - begin < 500
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [
+        ("Yosys 0.70 (git sha1 28ba3cb92, Release)", "Yosys 0.70"),
+        ('Warning: x\n"nextpnr-ecp5" -- (Version nextpnr-0.11.1)', "nextpnr-0.11.1"),
+        ("another 1.2\nand more", "another 1.2"),
+    ],
+)
+def test_a_tool_s_version(monkeypatch, printed, version):
+    command = [sys.executable, "-c", f"print({printed!r})"]
+    monkeypatch.setattr("csbrnn.accelerator.tools.require_tool", lambda name: command)
+    assert tool_version("tool") == version

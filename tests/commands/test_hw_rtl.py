@@ -107,3 +107,46 @@ def test_synth_labels_every_number(small, tmp_path):
     step = result["step"]
     assert step["us_per_step"] == pytest.approx(step["cycles"] / step["clock_mhz"])
     assert result["energy"]["label"].startswith("modelled")
+
+
+@pytest.fixture
+def synthesized(monkeypatch):
+    """Tools that answer at once."""
+    from csbrnn.accelerator.rtl import synthesis
+
+    found = synthesis.Resources("ecp5", {"lut": 10, "dsp": 2})
+    monkeypatch.setattr(synthesis, "synthesize", lambda *args: found)
+    monkeypatch.setattr(
+        synthesis,
+        "place_and_route",
+        lambda netlist, seeds: synthesis.Placed("part", {s: 100.0 + s for s in seeds}, {}),
+    )
+    monkeypatch.setattr("csbrnn.commands.hw_synth.tool_version", lambda name: f"{name} 1")
+
+
+def synth(*args, tmp_path):
+    out = tmp_path / "out.json"
+    done = invoke("hw", "synth", *args, "--json", out)
+    assert done.exit_code == 0, done.output
+    return json.loads(out.read_text()), " ".join(done.output.split())
+
+
+def test_synth_counts_with_the_best_seed_and_tells_the_median(small, synthesized, tmp_path):
+    result, printed = synth(*small, "--pnr", "--seed", 3, "--seeds", 4, tmp_path=tmp_path)
+    assert result["tools"] == {"yosys": "yosys 1", "nextpnr-ecp5": "nextpnr-ecp5 1"}
+    placed = result["place_and_route"]
+    assert (placed["fmax_mhz"], placed["fmax_median_mhz"]) == (106.0, 104.5)
+    assert list(placed["fmax_mhz_by_seed"]) == ["3", "4", "5", "6"]
+    assert result["step"]["clock_mhz"] == 106.0
+    assert result["step"]["clock_label"].startswith("measured: place and route, best of 4 seeds")
+    assert "best of 4 seeds, median 104.5 MHz" in printed
+
+
+def test_synth_of_a_model_that_does_not_fit_says_why_there_is_no_step(small, synthesized, tmp_path):
+    text = (tmp_path / "tiny.toml").read_text().replace("words = 512", "words = 8")
+    (tmp_path / "tiny.toml").write_text(text)
+    result, printed = synth(*small, tmp_path=tmp_path)
+    assert result["resources"]["lut"] == 10
+    assert result["step"]["label"].startswith("none")
+    assert any("memory.words" in reason for reason in result["step"]["why"])
+    assert "no step: the model doesn't fit" in printed

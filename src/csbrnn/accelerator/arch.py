@@ -56,7 +56,7 @@ class Timing(NamedTuple):
 
 
 TIMING: Final = Timing(
-    start=3, fetch=2, post=3, settle=5, stream=3, rmw=4, vector=28, vector_min=17, input=1
+    start=4, fetch=3, post=3, settle=5, stream=3, rmw=4, vector=29, vector_min=18, input=1
 )
 
 

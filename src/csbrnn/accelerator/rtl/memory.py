@@ -69,6 +69,7 @@ class SequentialMemory(wiring.Component):
         with m.If(self.write.enable):
             m.d.sync += last.eq(self.write.address)
 
+        data = Signal(self._width, reset_less=True)  # as a block RAM's own output register is
         pointer = Signal.like(last)
         fetched, fetched_first = Signal(), Signal()
         advance = Signal()
@@ -76,6 +77,7 @@ class SequentialMemory(wiring.Component):
             advance.eq(self.take | ~self.valid),
             read.en.eq(advance),
             read.addr.eq(pointer),
+            self.data.eq(data),
         ]
         with m.If(advance):
             with m.If(pointer == last):
@@ -87,7 +89,7 @@ class SequentialMemory(wiring.Component):
                 fetched_first.eq(pointer == 0),
                 self.valid.eq(fetched),
                 self.first.eq(fetched_first),
-                self.data.eq(read.data),
+                data.eq(read.data),
             ]
         with m.If(self.restart):
             m.d.sync += [pointer.eq(0), fetched.eq(0), self.valid.eq(0)]

@@ -25,6 +25,7 @@ from csbrnn.accelerator.isa import In as InputInstruction
 from csbrnn.accelerator.rtl.interfaces import Beat, MemoryWrite, Post, XWrite
 from csbrnn.accelerator.rtl.issue import Issue
 from csbrnn.accelerator.rtl.pipeline import clog2
+from csbrnn.accelerator.rtl.slots import Slots
 from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS, Code, State
 
 __all__ = ["PC_BITS", "STEP_BITS", "Sequencer"]
@@ -32,11 +33,18 @@ __all__ = ["PC_BITS", "STEP_BITS", "Sequencer"]
 PC_BITS = 12
 STEP_BITS = 32
 
+_NARROW = max(
+    field.low + field.width
+    for kind in (Run, Wait, InputInstruction, Next, Jump)
+    for field in kind.FIELDS.values()
+)
+"""Bits of an instruction that isn't a VOP."""
+
 
 class Sequencer(wiring.Component):
     """Program memory, macro-instructions, steps, status.
 
-    An instruction is fetched in two cycles and then executes until its condition holds; the next
+    An instruction is fetched in three cycles and then executes until its condition holds; the next
     is fetched when it is done. A VOP issues its slots while it executes; whatever is not a VOP
     waits until the last slot has left the pipelines.
 
@@ -113,17 +121,16 @@ class Sequencer(wiring.Component):
         with m.If(self.write.enable):
             m.d.sync += last.eq(self.write.address)
 
-        ir = Signal(INSTRUCTION_BITS)
+        # The memory alone takes most of a cycle, and counters take over what it shows.
+        fetched, ir = Signal(INSTRUCTION_BITS, reset_less=True), Signal(_NARROW)
+        m.d.sync += fetched.eq(read.data)
         remaining, parity = Signal(STEP_BITS), Signal()
-        clear_row, clear_half = Signal(arch.y_addr_bits), Signal()
         settle = Signal(range(TIMING.settle))
         # From a slot's issue until a RUN may post what reads its h.
         drain_cycles = TIMING.vector + clog2(arch.streams) + clog2(arch.lanes)
         vector_wait = Signal(range(drain_cycles + arch.cadence))
-        phase = Signal(range(arch.cadence + 1))
-        elapsed = Signal(range(TIMING.vector_min))
-        fresh, active, final = Signal(), Signal(), Signal()
-        issued, failed, fault = Signal(), Signal(CODE_BITS), Signal(CODE_BITS)
+        nothing, final = Signal(), Signal()
+        failed, fault = Signal(CODE_BITS), Signal(CODE_BITS)
         # What an instruction decides on is a register wherever it can be: here is the longest way.
         m.d.sync += fault.eq(Mux(self.fault != 0, self.fault, failed))
         last_step = Signal()
@@ -139,8 +146,22 @@ class Sequencer(wiring.Component):
 
         with m.If(self.state == State.RUNNING):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        m.d.sync += [self.post.valid.eq(0), self.issue.valid.eq(0), self.issue.drain.eq(0)]
+        with m.Elif(self.start & self.ready):
+            m.d.sync += self.cycles.eq(0)
+        m.d.sync += self.post.valid.eq(0)
         m.d.comb += self.restart.eq(self.state != State.RUNNING)
+
+        m.submodules.slots = slots = Slots(arch)
+        wiring.connect(m, slots.issue, wiring.flipped(self.issue))
+        m.d.comb += [
+            slots.instruction.eq(fetched),
+            slots.parity.eq(parity),
+            slots.room.eq(self.room),
+            slots.stop.eq(fault != 0),
+        ]
+        with m.If(slots.issued):
+            more = Mux(slots.emits, arch.cadence - 1, 0)
+            m.d.sync += [vector_wait.eq(drain_cycles + more), quiet.eq(0)]
 
         def stop_on_fault() -> None:
             with m.If(fault != 0):
@@ -151,24 +172,13 @@ class Sequencer(wiring.Component):
 
         with m.FSM(init="CLEAR"):
             with m.State("CLEAR"):
-                # y banks hold what a reset interrupted, or what power-up left.
-                m.d.sync += [
-                    self.issue.drain.eq(1),
-                    self.issue.row.eq(clear_row),
-                    self.issue.half.eq(clear_half),
-                ]
-                with m.If(clear_row == arch.y - 1):
-                    m.d.sync += [clear_row.eq(0), clear_half.eq(1)]
-                    with m.If(clear_half):
-                        m.next = "STOPPED"
-                with m.Else():
-                    m.d.sync += clear_row.eq(clear_row + 1)
+                with m.If(slots.cleared):
+                    m.next = "STOPPED"
 
             with m.State("STOPPED"):
                 m.d.comb += self.ready.eq(self.state != State.ERROR)
                 with m.If(self.start & self.ready):
                     m.d.sync += [
-                        self.cycles.eq(0),
                         self.pc.eq(0),
                         parity.eq(0),
                         remaining.eq(self.steps),
@@ -176,29 +186,38 @@ class Sequencer(wiring.Component):
                     with m.If(self.steps == 0):
                         m.d.sync += self.state.eq(State.DONE)
                     with m.Else():
-                        m.d.sync += [self.state.eq(State.RUNNING), self.cycles.eq(1)]
+                        m.d.sync += self.state.eq(State.RUNNING)
                         m.next = "FETCH"
 
             with m.State("FETCH"):
-                m.next = "DECODE"
+                m.next = "READ"
                 with m.If(self.pc > last):
                     m.d.comb += failed.eq(Code.PC_OVERRUN)
                 stop_on_fault()
 
+            with m.State("READ"):
+                m.next = "DECODE"
+                stop_on_fault()
+
             with m.State("DECODE"):
+                vector, takes = (
+                    fetched[:OPCODE_BITS] == kind.OPCODE for kind in (Vop, InputInstruction)
+                )
+                m.d.comb += slots.load.eq(vector)
                 m.d.sync += [
-                    ir.eq(read.data),
-                    phase.eq(0),
-                    elapsed.eq(0),
-                    fresh.eq(1),
-                    active.eq(1),
+                    ir.eq(fetched),
+                    nothing.eq(
+                        (vector & (_get(fetched, Vop.FIELDS["n"]) == 0))
+                        | (takes & (_get(fetched, InputInstruction.FIELDS["count"]) == 0))
+                    ),
                 ]
                 m.next = "EXECUTE"
                 stop_on_fault()
 
             with m.State("EXECUTE"):
-                done, target, jump = Signal(), Signal(PC_BITS), Signal()
-                m.d.sync += fresh.eq(0)
+                done, jump = Signal(), Signal()
+                with m.If(nothing):
+                    m.d.comb += failed.eq(Code.ZERO_COUNT)
                 with m.Switch(ir[:OPCODE_BITS]):
                     with m.Case(Run.OPCODE):
                         with m.If(quiet & settled & ~self.busy[-1]):
@@ -214,38 +233,27 @@ class Sequencer(wiring.Component):
                         more = self.busy.bit_select(get(Wait, "count"), 1)
                         m.d.comb += done.eq(quiet & settled & ~more)
                     with m.Case(Vop.OPCODE):
-                        self._vector(m, ir, parity, phase, elapsed, active, issued, done)
-                        with m.If(issued):
-                            emits = get(Vop, "x_en") | get(Vop, "out")
-                            more = Mux(emits, arch.cadence - 1, 0)
-                            m.d.sync += [vector_wait.eq(drain_cycles + more), quiet.eq(0)]
-                        with m.If(fresh & (get(Vop, "n") == 0)):
-                            m.d.comb += failed.eq(Code.ZERO_COUNT)
+                        m.d.comb += done.eq(slots.done)
                     with m.Case(InputInstruction.OPCODE):
-                        with m.If(get(InputInstruction, "count") == 0):
-                            m.d.comb += failed.eq(Code.ZERO_COUNT)
-                        with m.Elif(quiet):
+                        with m.If(quiet & ~nothing):
                             m.d.sync += final.eq(get(InputInstruction, "count") <= arch.x_write)
                             m.next = "INPUT"
                     with m.Case(Next.OPCODE):
-                        m.d.comb += [
-                            done.eq(quiet),
-                            jump.eq(~last_step),
-                            target.eq(get(Next, "target")),
-                        ]
+                        m.d.comb += [done.eq(quiet), jump.eq(~last_step)]
                         with m.If(quiet):
                             m.d.sync += remaining.eq(remaining - 1)
                     with m.Case(Jump.OPCODE):
-                        m.d.comb += [done.eq(quiet), jump.eq(1), target.eq(get(Jump, "target"))]
+                        m.d.comb += [done.eq(quiet), jump.eq(1)]
                         with m.If(quiet):
                             m.d.sync += parity.eq(parity ^ get(Jump, "toggle"))
                     with m.Case(End.OPCODE):
                         with m.If(quiet & settled & ~self.busy[0]):
-                            m.d.sync += [self.state.eq(State.DONE), self.cycles.eq(self.cycles)]
+                            m.d.sync += self.state.eq(State.DONE)
                             m.next = "STOPPED"
                     with m.Default():
                         m.d.comb += failed.eq(Code.ILLEGAL_OPCODE)
                 with m.If(done):
+                    target = get(Next, "target")  # JUMP's is at the same place
                     m.d.sync += self.pc.eq(Mux(jump, target, self.pc + 1))
                     m.next = "FETCH"
                 stop_on_fault()
@@ -276,66 +284,6 @@ class Sequencer(wiring.Component):
         with m.If((fault != 0) & (self.state != State.ERROR)):
             m.d.sync += [self.state.eq(State.ERROR), self.code.eq(fault)]
         return m
-
-    def _vector(
-        self,
-        m: Module,
-        ir: Signal,
-        parity: Signal,
-        phase: Signal,
-        elapsed: Signal,
-        active: Signal,
-        issued: Signal,
-        done: Signal,
-    ) -> None:
-        """Issue a VOP's slots, counting the instruction's own fields up and ``n`` down."""
-        arch, issue = self._arch, self.issue
-        f = {name: _get(ir, field) for name, field in Vop.FIELDS.items()}
-        emits = f["x_en"] | f["out"]
-        m.d.comb += issued.eq(active & (phase == 0) & (self.room | ~f["out"]))
-        final_slot = Signal()  # known from the second cycle on; a VOP has more
-        m.d.sync += final_slot.eq(Mux(issued, f["n"] == 2, f["n"] == 1))
-        with m.If(issued):
-            m.d.sync += [f[name].eq(f[name] + 1) for name in ("row", "v", "a", "e", "d")]
-            m.d.sync += [
-                f["x"].eq(f["x"] + arch.groups),
-                f["n"].eq(f["n"] - 1),
-                active.eq(f["n"] != 1),
-                phase.eq(Mux(emits, arch.cadence - 1, 0)),
-                issue.valid.eq(1),
-                issue.drain.eq(f["drain"]),
-                issue.half.eq(f["half"] ^ parity),
-                issue.d_enable.eq(f["d_en"]),
-                issue.x_enable.eq(f["x_en"]),
-                issue.x.eq(f["x"][clog2(arch.x_write) :]),
-                issue.out.eq(f["out"]),
-                issue.last.eq(f["n"] == 1),
-            ]
-            for target, name in (
-                (issue.row, "row"),
-                (issue.drain_shift, "drain_shift"),
-                (issue.v_address, "v"),
-                (issue.v_enable, "v_en"),
-                (issue.a_address, "a"),
-                (issue.a_enable, "a_en"),
-                (issue.e_address, "e"),
-                (issue.e_enable, "e_en"),
-                (issue.d_address, "d"),
-                (issue.act, "act"),
-                (issue.combine, "combine"),
-                (issue.x_shift, "x_shift"),
-            ):
-                m.d.sync += target.eq(f[name])
-        with m.Elif(phase != 0):
-            m.d.sync += phase.eq(phase - 1)
-        # The next VOP may read what this one writes. Its slot k comes at least k cycles after its
-        # first one, so waits between this one's slots don't count.
-        with m.If((issued | ~active) & (elapsed != TIMING.vector_min - 1)):
-            m.d.sync += elapsed.eq(elapsed + 1)
-        # This cycle is the last slot's last: of one cycle, or of a cadence of several.
-        short = (arch.cadence == 1) | ~emits
-        complete = Mux(active, issued & final_slot & short, phase <= 1)
-        m.d.comb += done.eq(complete & (elapsed == TIMING.vector_min - 1))
 
 
 def _get(word: Any, field: Field) -> Any:

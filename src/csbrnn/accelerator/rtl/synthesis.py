@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.rtl.emit import TOP, UNINITIALIZED, emit_rtlil
+from csbrnn.accelerator.rtl.emit import NO_COLLISIONS, TOP, UNINITIALIZED, emit_rtlil
+from csbrnn.accelerator.rtl.output_registers import absorb_output_registers, count_cells
 from csbrnn.accelerator.tools import require_tool, run_tool, run_yosys
 from csbrnn.errors import ArgumentError
 
-__all__ = ["ECP5_PART", "FAMILIES", "Resources", "place_and_route", "synthesize"]
+__all__ = ["ECP5_PARTS", "FAMILIES", "Part", "Placed", "Resources", "place_and_route", "synthesize"]
 
 FAMILIES: Final = ("ecp5", "xilinx")
 """What can be synthesized for: Lattice ECP5, AMD UltraScale+."""
 
-ECP5_PART: Final = "LFE5U-85F-8BG756"
-"""The part that place and route is for: the largest ECP5 at its fastest speed grade."""
+
+class Part(NamedTuple):
+    """An FPGA, as nextpnr calls it, and of what it has how much."""
+
+    name: str
+    size: str
+    package: str
+    block_rams: int
+    multipliers: int
+    pins: int
+
+
+ECP5_PARTS: Final = (
+    Part("LFE5U-45F-8BG381", "45k", "CABGA381", 108, 72, 203),
+    Part("LFE5U-85F-8BG756", "85k", "CABGA756", 208, 156, 365),
+)
+"""What place and route is for, at the fastest speed grade; the first one that is large enough. On a
+smaller one ways are shorter. (Lattice FPGA-DS-02012, table 1.1)"""
 
 _ROUTE_MHZ: Final = 150
 """What the router aims at."""
@@ -61,6 +82,41 @@ class Resources:
     cells: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Placed:
+    """What place and route found.
+
+    Attributes:
+        part: The FPGA.
+        fmax_mhz: Highest clock by seed of the placer, whose luck counts for some percent.
+        used: Used and available cells by kind.
+    """
+
+    part: str
+    fmax_mhz: dict[int, float]
+    used: dict[str, tuple[int, int]]
+
+    @property
+    def best_mhz(self) -> float:
+        """Of the placement that one would take."""
+        return max(self.fmax_mhz.values())
+
+    @property
+    def median_mhz(self) -> float:
+        """What any placement reaches."""
+        return statistics.median(self.fmax_mhz.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {
+            "part": self.part,
+            "fmax_mhz": self.best_mhz,
+            "fmax_median_mhz": self.median_mhz,
+            "fmax_mhz_by_seed": {str(seed): mhz for seed, mhz in self.fmax_mhz.items()},
+            "utilization": {kind: list(pair) for kind, pair in self.used.items()},
+        }
+
+
 def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resources:
     """Synthesize with Yosys and count cells.
 
@@ -79,43 +135,77 @@ def synthesize(arch: Arch, family: str, netlist: Path | None = None) -> Resource
         folder = Path(name)
         script = [f"read_rtlil {path.name}" for path in emit_rtlil(arch, folder)]
         script.append(f"delete {UNINITIALIZED}")
+        # Else a block RAM gets comparators and multiplexers that give the old value.
+        script.append(NO_COLLISIONS)
         if family == "ecp5":
             script.append(f"synth_ecp5 -top {TOP} -json netlist.json")
         else:
             script.append(f"synth_xilinx -family xcup -top {TOP} -noiopad")
-        script.append("tee -o stat.json stat -json")
+            script.append("tee -o stat.json stat -json")
         run_yosys(script, folder)
-        cells = _cells((folder / "stat.json").read_text("utf-8"))
-        if netlist is not None:
-            netlist.write_bytes((folder / "netlist.json").read_bytes())
+        if family == "ecp5":
+            design = json.loads((folder / "netlist.json").read_text("utf-8"))
+            absorb_output_registers(design["modules"][TOP])
+            cells = count_cells(design["modules"][TOP])
+            if netlist is not None:
+                netlist.write_text(json.dumps(design), "utf-8")
+        else:
+            cells = _cells((folder / "stat.json").read_text("utf-8"))
     return Resources(
         family,
-        {
-            kind: sum(cells.get(name, 0) for name in names)
-            for kind, names in _COUNTED[family].items()
-        },
+        {kind: sum(cells[name] for name in names) for kind, names in _COUNTED[family].items()},
     )
 
 
-def place_and_route(netlist: Path, *, seed: int = 1) -> dict[str, Any]:
-    """Place and route on `ECP5_PART` with nextpnr; takes minutes.
+def place_and_route(netlist: Path, seeds: Sequence[int] = (1,)) -> Placed:
+    """Place and route on one of `ECP5_PARTS` with nextpnr, once for each seed; minutes each.
+
+    As many at a time as there are CPUs.
 
     Args:
         netlist: Of `synthesize`.
-        seed: Of the placer.
-
-    Returns:
-        ``fmax_mhz`` and ``utilization``: used and available cells by kind.
+        seeds: Of the placer, at least one.
 
     Raises:
         MissingDependencyError: nextpnr is not installed.
         ToolError: The engine doesn't fit.
     """
+    part = _smallest(json.loads(netlist.read_text("utf-8"))["modules"][TOP])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = list(pool.map(lambda seed: _route(netlist, part, seed), seeds))
+    fmax = {}
+    for seed, report in zip(seeds, reports, strict=True):
+        (clock,) = report["fmax"].values()
+        fmax[seed] = float(clock["achieved"])
+    used = {
+        kind: (int(cells["used"]), int(cells["available"]))
+        for kind, cells in reports[0]["utilization"].items()
+        if cells["used"]
+    }
+    return Placed(part.name, fmax, used)
+
+
+def _smallest(module: dict[str, Any]) -> Part:
+    """The first part that is large enough, or the largest, which nextpnr will refuse."""
+    cells = count_cells(module)
+    pins = sum(len(port["bits"]) for port in module["ports"].values())
+    for part in ECP5_PARTS:
+        if (
+            cells["DP16KD"] <= part.block_rams
+            and cells["MULT18X18D"] <= part.multipliers
+            and pins <= part.pins
+        ):
+            return part
+    return ECP5_PARTS[-1]
+
+
+def _route(netlist: Path, part: Part, seed: int) -> dict[str, Any]:
+    """Run nextpnr once and return its report."""
     command = [
         *require_tool("nextpnr-ecp5"),
-        "--85k",
+        f"--{part.size}",
         "--package",
-        "CABGA756",
+        part.package,
         "--speed",
         "8",
         "--json",
@@ -125,23 +215,16 @@ def place_and_route(netlist: Path, *, seed: int = 1) -> dict[str, Any]:
         "--seed",
         str(seed),
         "--report",
-        "report.json",
+        f"report{seed}.json",
         "--lpf-allow-unconstrained",
         "--timing-allow-fail",
         "--quiet",
     ]
     run_tool(command, netlist.parent)
-    report = json.loads((netlist.parent / "report.json").read_text("utf-8"))
-    (clock,) = report["fmax"].values()
-    used = {
-        kind: (cells["used"], cells["available"])
-        for kind, cells in report["utilization"].items()
-        if cells["used"]
-    }
-    return {"fmax_mhz": clock["achieved"], "utilization": used, "seed": seed, "part": ECP5_PART}
+    report: dict[str, Any] = json.loads((netlist.parent / f"report{seed}.json").read_text("utf-8"))
+    return report
 
 
-def _cells(text: str) -> dict[str, int]:
+def _cells(text: str) -> Counter[str]:
     """Cells of the whole design by type, from Yosys' statistics."""
-    found = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
-    return {str(name): int(count) for name, count in found.items()}
+    return Counter(json.loads(text[text.index("{") :])["design"]["num_cells_by_type"])

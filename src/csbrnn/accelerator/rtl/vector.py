@@ -22,7 +22,7 @@ __all__ = ["Stages", "VectorEngine"]
 class Stages:
     """When, in cycles after a slot's `Drain`, the pipeline needs each member of `Slot`.
 
-    An operand's address comes two cycles before the operand, its enable one.
+    An operand's address comes three cycles before the operand, its enable one.
 
     Attributes:
         total: The drained row is summed over the group.
@@ -52,18 +52,18 @@ class Stages:
         drained = total + 4  # two shifts, round, saturate
         pre = drained + 2  # add, saturate
         a = pre + ACTIVATION_CYCLES
-        product = a + 4  # four parts, two sums, round
+        product = a + 5  # operands, four parts, two sums, round
         d = product + 2  # add, saturate
         return cls(
             total=total,
             drain_shift=total,
             drain_enable=drained - 1,
-            v_address=drained - 2,
+            v_address=drained - 3,
             v_enable=drained - 1,
             act=pre,
-            a_address=a - 2,
+            a_address=a - 3,
             a_enable=product - 1,
-            e_address=product - 2,
+            e_address=product - 3,
             e_enable=product - 1,
             combine=product,
             d_address=d,
@@ -116,10 +116,10 @@ class VectorEngine(wiring.Component):
         m.d.comb += [activation.pre.eq(pre), activation.act.eq(slot.act)]
 
         exact = _multiply(m, a, activation.result, bits)
-        act_3 = delay(m, activation.result, 3, "act")
+        act_4 = delay(m, activation.result, 4, "act")
         product = Signal(signed(2 * bits - VECTOR_FRAC + 1), reset_less=True)
         m.d.sync += product.eq(
-            Mux(slot.a_enable, (exact + (1 << (VECTOR_FRAC - 1))) >> VECTOR_FRAC, act_3)
+            Mux(slot.a_enable, (exact + (1 << (VECTOR_FRAC - 1))) >> VECTOR_FRAC, act_4)
         )
 
         combined = Signal(signed(len(product) + 1), reset_less=True)
@@ -170,19 +170,22 @@ class VectorEngine(wiring.Component):
 
 
 def _operand(m: Module, memory: Memory, address: Value, enable: Value | None, name: str) -> Signal:
-    """Read the vector memory; the operand comes two cycles later, 0 if not enabled."""
+    """Read the vector memory; the operand comes three cycles later, 0 if not enabled."""
     read = memory.read_port()
+    shown = delay(m, read.data, 1, f"{name}_shown")
     operand = Signal(read.data.shape(), name=name, reset_less=True)
     m.d.comb += read.addr.eq(address)
-    m.d.sync += operand.eq(read.data if enable is None else Mux(enable, read.data, 0))
+    m.d.sync += operand.eq(shown if enable is None else Mux(enable, shown, 0))
     return operand
 
 
 def _multiply(m: Module, left: Signal, right: Signal, bits: int) -> Signal:
-    """Return the exact product, three cycles later, of four multipliers of half the width.
+    """Return the exact product, four cycles later, of four multipliers of half the width.
 
     A multiplier of 20 x 20 bits takes four of an FPGA's anyway; apart, each result is registered.
+    So are the operands: a multiplier alone takes most of a cycle, and stands far from both.
     """
+    left, right = delay(m, left, 1, "left"), delay(m, right, 1, "right")
     low = bits // 2 + bits % 2
     left_low, left_high = left[:low], left[low:].as_signed()
     right_low, right_high = right[:low], right[low:].as_signed()

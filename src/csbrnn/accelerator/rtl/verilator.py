@@ -18,7 +18,10 @@ from csbrnn.accelerator.rtl.compiled import (
 from csbrnn.accelerator.rtl.emit import TOP, emit_verilog
 from csbrnn.accelerator.tools import require_tool, run_tool
 
-__all__ = ["build_verilator", "simulate_verilator"]
+__all__ = ["PCH_OVERRIDE", "build_verilator", "simulate_verilator", "verilator_environment"]
+
+PCH_OVERRIDE: Final = "CFG_CXXFLAGS_PCH_I=-include"
+"""For make: Verilator's makefile would precompile a header with options that g++ refuses."""
 
 _HIERARCHY: Final = "/*verilator hier_block*/"
 """Compiles a module once, however often it stands."""
@@ -58,9 +61,8 @@ def build_verilator(arch: Arch) -> Path:
             "--no-timing",
             "-CFLAGS",
             f"-std=c++17 -O2 -I{folder} -I{DRIVERS}",
-            # Verilator's own makefile would precompile a header with options that g++ refuses.
             "-MAKEFLAGS",
-            "CFG_CXXFLAGS_PCH_I=-include",
+            PCH_OVERRIDE,
             "-o",
             program.name,
             "csbrnn.v",
@@ -68,7 +70,7 @@ def build_verilator(arch: Arch) -> Path:
         ]
         if arch.groups > 1:
             command.insert(1, "--hierarchical")
-        run_tool(command, folder, env=_environment(verilator[0]))
+        run_tool(command, folder, env=verilator_environment(verilator[0]))
         (folder / "obj_dir" / program.name).rename(folder / program.name)
     return program
 
@@ -80,8 +82,12 @@ def _mark(text: str, module: str) -> str:
     return text[:body] + f" {_HIERARCHY}" + text[body:]
 
 
-def _environment(verilator: str) -> dict[str, str]:
-    """Verilator from a Python package does not know where it is."""
+def verilator_environment(verilator: str) -> dict[str, str]:
+    """Return the environment for a Verilator, which in a Python package does not know where it is.
+
+    Args:
+        verilator: Its path.
+    """
     root = Path(verilator).parent.parent
     known = {"VERILATOR_ROOT": str(root)} if (root / "include" / "verilated.h").exists() else {}
     return {**os.environ, **known}
