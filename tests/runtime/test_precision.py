@@ -12,7 +12,9 @@ from csbrnn.formats import CSBMatrix, DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel, quantize
 from csbrnn.numerics import INT8, scale_of
 from csbrnn.runtime import Engine, available_isas, build_image, layout
+from csbrnn.runtime import products as runtime_products
 from csbrnn.runtime.library import library
+from csbrnn.runtime.tiling_int8 import LINE_COST
 
 from . import models, native
 
@@ -60,9 +62,9 @@ def assert_exact(model, xs, *, threads=(1, 2, 5), isas=ISAS):
     return program
 
 
-def kinds(program, parts=1):
+def kinds(program, isa="avx512_vnni"):
     """The kinds and groups of a program's sections in int8."""
-    image = build_image(program, parts).data
+    image = build_image(program, isa=isa).data
     place = image[: layout.HEADER.itemsize].view(layout.HEADER)[0]["sections"]
     start = int(place["offset"])
     records = image[start : start + int(place["count"]) * layout.SECTION.itemsize]
@@ -95,6 +97,14 @@ def test_between_them_they_use_every_kind_of_section(rng):
     wanted = {("dense", 16), ("scale", 16), *(("strips", g) for g in (4, 8, 16))}
     assert wanted <= seen
     assert len({g for kind, g in seen if kind == "blocks"}) >= 4
+
+
+def test_scattered_columns_run_dense_where_looking_them_up_takes_longer(rng, monkeypatch):
+    monkeypatch.setattr(runtime_products, "LINE_COST", LINE_COST)
+    weight = rng.normal(0, 1, (64, 512)) * (rng.random((64, 512)) < 1 / 8)
+    program = lower(products(rng, DenseMatrix(weight.astype(np.float32))))
+    kind = {isa: kinds(program, isa) - {("scale", 16)} for isa in ("avx512_vnni", "avx2", None)}
+    assert kind == {"avx512_vnni": {("strips", 4)}, "avx2": {("dense", 16)}, None: {("dense", 16)}}
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 4), (17, 5), (64, 64), (130, 129), (33, 3000)])

@@ -86,7 +86,7 @@ class Engine:
         self.program, self.threads = program, threads
         self._library = library()
         parts = threads if _weights(program) >= SERIAL_BELOW else 1
-        self._image: Image = build_image(program, parts)
+        self._image: Image = build_image(program, parts, self.isa)
         self._model = Model()
         data = self._image.data
         name = self.isa.encode()

@@ -55,23 +55,24 @@ class Image:
     states: StateLayout
 
 
-def build_image(program: Program, parts: int = 1) -> Image:
+def build_image(program: Program, parts: int = 1, isa: str | None = None) -> Image:
     """Lay a program out for the C library.
 
     Args:
         program: A verified program.
         parts: Shares that the work is cut into: the threads that will run it.
+        isa: Instruction set for which it should be fast; any can run it.
 
     Raises:
         UnsupportedModelError: An element-wise part is too large.
     """
-    return _ImageBuilder(program, parts).build()
+    return _ImageBuilder(program, parts, isa).build()
 
 
 class _ImageBuilder:
     """Fills the tables and the arrays which they point to."""
 
-    def __init__(self, program: Program, parts: int) -> None:
+    def __init__(self, program: Program, parts: int, isa: str | None) -> None:
         self._program, self._parts = program, parts
         self._matrices = program.matrices
         self._records: dict[str, list[Any]] = {name: [] for name in layout.TABLES}
@@ -100,6 +101,7 @@ class _ImageBuilder:
             self._operands,
             self._records,
             self._array,
+            isa,
         )
 
     def build(self) -> Image:

@@ -14,7 +14,13 @@ from csbrnn.numerics import BF16, FP32
 from csbrnn.runtime import layout
 from csbrnn.runtime.operands import Operands
 from csbrnn.runtime.tiling import Section, balance, tile_matrix
-from csbrnn.runtime.tiling_int8 import Int8Section, scale_section, tile_int8_matrix
+from csbrnn.runtime.tiling_int8 import (
+    LINE_COST,
+    LINE_COSTS,
+    Int8Section,
+    scale_section,
+    tile_int8_matrix,
+)
 from csbrnn.runtime.unsummed import Unsummed, gate_lines
 
 __all__ = ["Products"]
@@ -34,6 +40,7 @@ class Products:
         operands: Operands in int8.
         records: Tables of the image; spans and sections are added.
         add_array: Adds an array to the image and returns its place.
+        isa: Instruction set to choose tiles for; None if any may run them.
     """
 
     def __init__(
@@ -45,10 +52,11 @@ class Products:
         operands: Operands,
         records: Mapping[str, list[Any]],
         add_array: Callable[[NDArray[Any]], int],
+        isa: str | None = None,
     ) -> None:
         self._program, self._parts, self._addresses = program, parts, addresses
         self._spans, self._sections = records["spans"], records["sections"]
-        self._add_array = add_array
+        self._add_array, self._isa = add_array, isa
         self._matrices = program.matrices
         self._dense: dict[str, NDArray[Any]] = {}
         self._shares: dict[int, list[tuple[int, ...]]] = {}  # of a product -> a span a part
@@ -166,7 +174,8 @@ class Products:
         matrix, weights = self._matrices[term.matrix], self._weights(term.matrix)
         rows = (term.row_start, term.row_stop)
         if matrix.precision.rounds_operand:
-            return tile_int8_matrix(matrix, weights, rows, bounds)
+            line_cost = LINE_COSTS.get(self._isa, LINE_COST) if self._isa else LINE_COST
+            return tile_int8_matrix(matrix, weights, rows, bounds, line_cost)
         return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
 
     def _weights(self, name: str) -> NDArray[Any]:

@@ -26,7 +26,7 @@ from csbrnn.runtime.column_lines import ColumnLines
 from csbrnn.runtime.layout import LINE_COLUMNS, QUAD_HEAD, STRIP, padded
 from csbrnn.runtime.tiling import Strips
 
-__all__ = ["Int8Section", "scale_section", "tile_int8_matrix"]
+__all__ = ["LINE_COST", "LINE_COSTS", "Int8Section", "scale_section", "tile_int8_matrix"]
 
 _TILE: Final = 64
 _GROUPS: Final = (16, 8, 4)
@@ -34,8 +34,10 @@ _MOST_WINDOWS: Final = {16: 8, 8: 4, 4: 4}
 """Reach of a line. 8 windows take twice the permutations of 4 and pad 10% less, which pays where a
 line has 1024 bytes of weights. Measured on Zen 4, SR, in us of 17 to 23: strips of 16 rows -1, of 8
 and of 4 rows +1."""
-_LINE_COST: Final = 2.0
-"""Time of looking up one line, relative to one tile."""
+LINE_COSTS: Final = {"avx512_vnni": 2.0}
+"""Time of looking up one line, relative to one tile, by instruction set."""
+LINE_COST: Final = 25.0
+"""The same where bytes are looked up one by one. Measured with AVX2: 34 ns, and 1.4 for a tile."""
 _BLOCK_COST: Final = 7.0
 """Fixed cost of a block, in tiles: its scatter and loop ends."""
 _STRIP_COST: Final = 0.5
@@ -75,7 +77,11 @@ class Int8Section:
 
 
 def tile_int8_matrix(
-    matrix: Matrix, dense: Int8Array, rows: tuple[int, int], bounds: NDArray[np.int64]
+    matrix: Matrix,
+    dense: Int8Array,
+    rows: tuple[int, int],
+    bounds: NDArray[np.int64],
+    line_cost: float = LINE_COST,
 ) -> list[list[Int8Section]]:
     """Tile some rows of a matrix, share by share.
 
@@ -84,6 +90,7 @@ def tile_int8_matrix(
         dense: The values of `Matrix.to_quantized`.
         rows: First and last + 1 of the rows to use.
         bounds: Rows, counted from the first, at which shares begin and end.
+        line_cost: What a line of columns takes where this will run, in tiles.
 
     Returns:
         Each share's sections; rows counted from the share's first.
@@ -96,7 +103,7 @@ def tile_int8_matrix(
     costs: dict[str | int, float] = {"dense": padded(width, 4) * padded(len(kept)) / _TILE}
     for group in _GROUPS:
         candidates[group] = _Strips(kept, rows[0], bounds, group)
-        costs[group] = candidates[group].cost
+        costs[group] = candidates[group].cost(line_cost)
     blocks: Int8Blocks | None = None
     whole_strips = not (bounds[:-1] % STRIP).any()
     if isinstance(matrix, CSBMatrix) and matrix.row_group < STRIP and whole_strips:
@@ -164,12 +171,11 @@ class _Strips:
         self._cut = Strips.cut(kept != 0, row_start, bounds, group)
         self._tiles = -(-self._cut.keep.sum(axis=1) // self._wide)
 
-    @property
-    def cost(self) -> float:
+    def cost(self, line_cost: float) -> float:
         """Time, in tiles, were every line full."""
         tiles = float(self._tiles.sum())
         lines = tiles * self._wide / (4 * LINE_COLUMNS)
-        return tiles + _LINE_COST * lines + _STRIP_COST * len(self._tiles)
+        return tiles + line_cost * lines + _STRIP_COST * len(self._tiles)
 
     def tile(self, share: int, start: int) -> list[Int8Section]:
         """Tile one share, whose first row is ``start``."""

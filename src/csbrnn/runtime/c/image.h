@@ -156,9 +156,12 @@ static inline csbrnn_lines csbrnn_lines_of(const unsigned char *indices, size_t 
 static inline const uint8_t *csbrnn_gather(uint8_t *to, unsigned windows, const uint8_t *x,
                                            const csbrnn_lines *lines, size_t l) {
     const uint8_t *numbers = lines->numbers + 64 * l;
-    const uint64_t high = windows > 4 ? lines->high[l] : 0;
+    uint64_t high = windows > 4 ? lines->high[l] : 0;
     x += 64 * (size_t)lines->start[l];
-    for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k] | (high >> k & 1) << 8];
+    if (high == 0)
+        for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k]];
+    else
+        for (unsigned k = 0; k < 64; k++, high >>= 1) to[k] = x[numbers[k] + 256 * (high & 1)];
     return to;
 }
 

@@ -55,19 +55,24 @@ static inline unscaled unscaled_of(const csbrnn_frame *frame, const csbrnn_secti
     return (unscaled){(int32_t *)(void *)(frame->memory + s->sums), frame->memory[s->source]};
 }
 
+/* Constants of 16 units come in lines of 16: image.h says which. */
+#define LINES(count) (16u * (count))
+#define ONE 3u /* lines of a gate of one product: bias, what the product takes off, scales */
+#define TWO 5u
+
 /* Of n rows from `row` on, up to VL: the product, scaled. `lines` has what it takes off and the
- * rows' scales, a line each; the sums become zero. */
+ * rows' scales; the sums become zero. */
 static inline vf scaled(unscaled u, const float *lines, size_t row, size_t n) {
-    return scaled_rows(u.scale, v_load(lines + 16),
+    return scaled_rows(u.scale, v_load(lines + LINES(1)),
                        i_take(u.sums + row, (const int32_t *)(const void *)lines, n));
 }
 
 /* The same with the bias, whose line comes first: a row of one product, or of two. */
 static inline vf gate_of_one(unscaled u, const float *lines, size_t row, size_t n) {
-    return v_add(v_load(lines), scaled(u, lines + 16, row, n));
+    return v_add(v_load(lines), scaled(u, lines + LINES(1), row, n));
 }
 static inline vf gate_of_two(unscaled u, unscaled v, const float *lines, size_t row, size_t n) {
-    return v_add(gate_of_one(u, lines, row, n), scaled(v, lines + 48, row, n));
+    return v_add(gate_of_one(u, lines, row, n), scaled(v, lines + LINES(ONE), row, n));
 }
 
 /* Units of one part's span, whose rows follow one another gate by gate in the part's own sums. */
@@ -77,14 +82,14 @@ static void lstm_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
     float *c = frame->memory + in->b, *h = frame->memory + in->c;
     const size_t first = span->row, units = span->rows;
     const unscaled x = unscaled_of(frame, terms), s = unscaled_of(frame, terms + 1);
-#define LINES(k) (constants + (k) / 16 * (16 * CSBRNN_LSTM_LINES) + (k) % 16)
-#define GATE(j, k, n) gate_of_two(x, s, LINES(k) + (j) * 80, (j) * units + (k) - first, n)
+#define OF(k) (constants + (k) / 16 * LINES(CSBRNN_LSTM_LINES) + (k) % 16)
+#define GATE(j, k, n) gate_of_two(x, s, OF(k) + LINES((j) * TWO), (j) * units + (k) - first, n)
 #define BODY(k, n)                                                                            \
     lstm_cell(h + (k), c + (k), GATE(0, k, n), GATE(1, k, n), GATE(2, k, n), GATE(3, k, n), n)
     FOR_VECTORS(first, first + units, BODY);
 #undef BODY
 #undef GATE
-#undef LINES
+#undef OF
 }
 
 static void gru_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
@@ -94,15 +99,19 @@ static void gru_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
     const size_t first = span->row, units = span->rows;
     const unscaled x = unscaled_of(frame, terms), s = unscaled_of(frame, terms + 1);
     const unscaled nx = unscaled_of(frame, terms + 2), nh = unscaled_of(frame, terms + 3);
-#define LINES(k) (constants + (k) / 16 * (16 * CSBRNN_GRU_LINES) + (k) % 16)
+#define OF(k) (constants + (k) / 16 * LINES(CSBRNN_GRU_LINES) + (k) % 16)
 #define BODY(k, n)                                                                            \
-    gru_cell(h + (k), gate_of_two(x, s, LINES(k), (k) - first, n),                            \
-             gate_of_two(x, s, LINES(k) + 80, units + (k) - first, n),                        \
-             gate_of_one(nx, LINES(k) + 160, (k) - first, n),                                 \
-             gate_of_one(nh, LINES(k) + 208, (k) - first, n), n)
+    gru_cell(h + (k), gate_of_two(x, s, OF(k), (k) - first, n),                               \
+             gate_of_two(x, s, OF(k) + LINES(TWO), units + (k) - first, n),                   \
+             gate_of_one(nx, OF(k) + LINES(2 * TWO), (k) - first, n),                         \
+             gate_of_one(nh, OF(k) + LINES(2 * TWO + ONE), (k) - first, n), n)
     FOR_VECTORS(first, first + units, BODY);
 #undef BODY
-#undef LINES
+#undef OF
 }
+
+#undef LINES
+#undef ONE
+#undef TWO
 
 #endif
