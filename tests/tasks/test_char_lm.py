@@ -48,6 +48,31 @@ def test_untrained_network_knows_nothing_and_training_learns(tmp_path):
     assert bits_per_char(model, CORPUS) < 0.5 * before
 
 
+def test_autocast_multiplies_in_bfloat16_and_keeps_the_weights(tmp_path):
+    model, plain = network(), network()
+    seen = set()
+    model.output.register_forward_hook(lambda _, __, logits: seen.add(logits.dtype))
+    training = dataclasses.replace(TRAINING, autocast="bfloat16")
+    losses = []
+    train(
+        model,
+        CORPUS,
+        training,
+        checkpoint=tmp_path / "c.pt",
+        pruner=pruned(model),
+        progress=lambda _, loss: losses.append(loss),
+    )
+    assert seen == {torch.bfloat16}
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    train(plain, CORPUS, TRAINING, checkpoint=tmp_path / "d.pt", pruner=pruned(plain))
+    found, without = (bits_per_char(each, CORPUS) for each in (model, plain))
+    assert found != without
+    assert found == pytest.approx(without, abs=0.1)
+    # A loss that was rounded to bfloat16 has 8 bits.
+    rounded = torch.tensor(losses).mul(math.log(2)).bfloat16().float().div(math.log(2))
+    assert not torch.allclose(torch.tensor(losses), rounded, rtol=1e-5)
+
+
 def test_bits_per_char_does_not_depend_on_the_chunk():
     model = network()
     assert bits_per_char(model, CORPUS, chunk=7) == pytest.approx(

@@ -119,7 +119,7 @@ class ConnectedDigits(Task):
         targets = torch.tensor([digit + 1 for string in strings for digit in string.digits])
         counts = torch.tensor([len(string.digits) for string in strings])
         return functional.ctc_loss(
-            logits.log_softmax(-1),
+            logits.float().log_softmax(-1),
             targets.to(logits.device),
             lengths,
             counts,
