@@ -1,10 +1,12 @@
 """Studies: patterns, methods and rates compared on one task, restartable, over processes.
 
 `recipe` reads what to compare, `job` takes it apart into trainings, `training_job` runs one,
-`pool` runs them over processes, `timing` races the packed networks, `result` collects the rows.
+`known` tells which need not run, `pool` runs them over processes, `timing` races the packed
+networks, `result` collects the rows.
 """
 
 from csbrnn.study.job import Job, jobs_of
+from csbrnn.study.known import NOTHING, Known, missing, read_known
 from csbrnn.study.pool import Failure, Watcher, run_jobs
 from csbrnn.study.recipe import StudyRecipe, Trial, read_recipe
 from csbrnn.study.result import collect
@@ -12,13 +14,17 @@ from csbrnn.study.timing import time_models
 from csbrnn.study.training_job import read_report, run_job, write_atomically
 
 __all__ = [
+    "NOTHING",
     "Failure",
     "Job",
+    "Known",
     "StudyRecipe",
     "Trial",
     "Watcher",
     "collect",
     "jobs_of",
+    "missing",
+    "read_known",
     "read_recipe",
     "read_report",
     "run_job",
