@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def run_job(
     """
     directory = job.directory(root)
     directory.mkdir(parents=True, exist_ok=True)
-    task = _task(job)
+    task = _task(json.dumps(job.settings["task"]), job.data)
     network = Network(**job.settings["network"])
     model = task.build(network, seed=job.seed)
     if "start" in job.needs:
@@ -114,12 +115,14 @@ def write_atomically(path: Path, data: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def _task(job: Job) -> Task:
-    settings = dict(job.settings["task"])
-    fingerprint = settings.pop("fingerprint")
-    task = task_from_dict(settings | {"data": job.data})
+@lru_cache(maxsize=1)  # tasks keep what they have read and made; jobs of a study share one
+def _task(settings: str, data: str) -> Task:
+    """The task of a job, from its settings in JSON."""
+    written = json.loads(settings)
+    fingerprint = written.pop("fingerprint")
+    task = task_from_dict(written | {"data": data})
     if task.fingerprint() != fingerprint:
-        raise ArgumentError(f"{job.label}: the data has changed since the study began; begin anew")
+        raise ArgumentError("the data has changed since the study began; begin anew")
     return task
 
 
