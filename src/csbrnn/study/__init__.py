@@ -1,8 +1,8 @@
 """Studies: patterns, methods and rates compared on one task, restartable, over processes.
 
-`recipe` reads what to compare, `job` takes it apart into trainings, `training_job` runs one,
-`known` tells which need not run, `pool` runs them over processes, `timing` races the packed
-networks, `result` collects the rows.
+`recipe` reads what to compare, `job` takes it apart into trainings, `known` tells which need not
+run, `pool` runs the others over processes: `training_job` one of them, with a `teacher` if it
+distills. `timing` races the packed networks, `result` collects the rows.
 """
 
 from csbrnn.study.job import Job, jobs_of

@@ -21,6 +21,7 @@ from csbrnn.nn import pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.study.job import REPORT, Job
+from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
 from csbrnn.tasks.task import Network, Score, Task
@@ -132,9 +133,10 @@ def _pruner(job: Job, root: Path, task: Task, network: Network, model: nn.Module
         permute_(model, recipe)
     if "teacher" not in job.needs:
         return prune_(model, recipe)
+    taught_by = root / job.needs["teacher"]
     teacher = task.build(network, seed=job.seed)
-    teacher.load_state_dict(load_weights(root / job.needs["teacher"]))
-    return prune_(model, recipe, teacher=teacher)
+    teacher.load_state_dict(load_weights(taught_by))
+    return prune_(model, recipe, teacher=Remembering(teacher, answers_of(taught_by)))
 
 
 def _plain(score: Score) -> dict[str, Any]:
