@@ -44,9 +44,9 @@ class Remembering(nn.Module):
         Shape:
             inputs: As the network takes them. Returns what it returns first.
         """
-        data = inputs.detach().cpu().contiguous().numpy()
-        digest = hashlib.sha1(data, usedforsecurity=False)
-        digest.update(repr((data.shape, data.dtype)).encode())
+        array = inputs.detach().cpu().numpy()
+        digest = hashlib.sha1(array.tobytes(), usedforsecurity=False)
+        digest.update(repr((array.shape, array.dtype)).encode())
         key = (digest.hexdigest(), torch.is_autocast_enabled(inputs.device.type))
         if key in self._answers:
             return self._answers[key].to(inputs.device)
