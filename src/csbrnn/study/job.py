@@ -103,6 +103,8 @@ def _trial_job(recipe: StudyRecipe, trial: Trial, start: Job, dense: Job) -> Job
     }
     if trial.permute:
         settings["permute"] = True
+    if trial.choose:
+        settings["choose"] = trial.choose
     rate = f"{trial.recipe.pruning_rate:g}x"
     slug = re.sub(r"[^a-z0-9]+", "-", f"{trial.label}-{trial.method}".lower()).strip("-")
     label = f"{trial.label}, {trial.method}, {rate}, seed {trial.seed}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
@@ -21,7 +22,7 @@ __all__ = ["StudyRecipe", "Trial", "read_recipe"]
 T = TypeVar("T")
 
 #: Keys of a method's table that are no fields of a `csbrnn.pruning.Recipe`.
-_OWN = ("training", "dropout", "teacher", "permute")
+_OWN = ("training", "dropout", "teacher", "permute", "choose")
 _FIXED = ("pattern", "density", "pruning_rate")
 
 
@@ -39,6 +40,8 @@ class Trial:
         dropout: Of the network while it is pruned.
         teacher: One of `TEACHERS`.
         permute: Whether hidden units are put in a better order first; see `csbrnn.units.permute_`.
+        choose: Patterns among which each matrix gets its own, besides the recipe's, in text form;
+            see `csbrnn.study.shapes.chosen_patterns`.
         seed: Of the dense network and of the batches.
     """
 
@@ -50,6 +53,7 @@ class Trial:
     dropout: float
     teacher: str
     permute: bool
+    choose: tuple[str, ...]
     seed: int
 
 
@@ -223,7 +227,16 @@ def _trial(
     permute = method.get("permute", False)
     if not isinstance(permute, bool):
         raise ArgumentError(f"permute must be true or false, not {permute!r}")
-    return Trial("", "", recipe, written, training, dropout, teacher, permute, 0)
+    choose = _candidates(method.get("choose", []), recipe)
+    return Trial("", "", recipe, written, training, dropout, teacher, permute, choose, 0)
+
+
+def _candidates(texts: Any, recipe: Recipe) -> tuple[str, ...]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ArgumentError(f"choose must be a list of patterns in text form, not {texts!r}")
+    for text in texts:
+        replace(recipe, patterns={"*": parse_pattern(text)})  # refuses what the method can't do
+    return tuple(texts)
 
 
 def _listed(

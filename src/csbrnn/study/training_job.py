@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +19,9 @@ from csbrnn.model import PackedModel, save
 from csbrnn.nn import pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
+from csbrnn.study.atomic_json import write_atomically
 from csbrnn.study.job import REPORT, Job
+from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
@@ -28,7 +29,7 @@ from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_, shrink
 
-__all__ = ["PACKED", "read_report", "run_job", "write_atomically"]
+__all__ = ["PACKED", "read_report", "run_job"]
 
 PACKED = "int8"
 """Directory, within a job's own, of the packed model."""
@@ -109,13 +110,6 @@ def read_report(job: Job, root: Path) -> dict[str, Any]:
     return report
 
 
-def write_atomically(path: Path, data: dict[str, Any]) -> None:
-    """Writes JSON so that a kill leaves the old file or the new one, never half."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
 @lru_cache(maxsize=1)  # tasks keep what they have read and made; jobs of a study share one
 def _task(settings: str, data: str) -> Task:
     """The task of a job, from its settings in JSON."""
@@ -131,6 +125,8 @@ def _pruner(job: Job, root: Path, task: Task, network: Network, model: nn.Module
     recipe = Recipe.from_dict(job.settings["recipe"])
     if job.settings.get("permute"):
         permute_(model, recipe)
+    if "choose" in job.settings:
+        recipe = chosen_patterns(model, recipe, job.settings["choose"], job.directory(root))
     if "teacher" not in job.needs:
         return prune_(model, recipe)
     taught_by = root / job.needs["teacher"]
