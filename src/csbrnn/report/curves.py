@@ -10,7 +10,7 @@ from typing import Any, final
 
 from csbrnn.errors import ArgumentError
 
-__all__ = ["AXES", "Axis", "Curve", "Point", "Study", "read_study"]
+__all__ = ["AXES", "Axis", "Curve", "Point", "Study", "frontier", "read_study"]
 
 
 @final
@@ -30,6 +30,15 @@ class Axis:
     title: str
     scale: float = 1.0
     accuracy: str = "value_int8"
+
+    def cost_of(self, point: Point) -> float | None:
+        """What a point costs, in the title's unit; None if that is not known."""
+        value = point.means.get(self.key)
+        return None if value is None else value * self.scale
+
+    def accuracy_of(self, point: Point) -> float:
+        """The accuracy that goes with the cost; that of the fp32 network for want of another."""
+        return point.means.get(self.accuracy, point.means["value"])
 
 
 AXES = (
@@ -184,6 +193,22 @@ def read_study(result: Mapping[str, Any]) -> Study:
         result["timing"].get("environment", {}).get("cpu") or dense[0]["machine"],
         result["recipe"],
     )
+
+
+def frontier(study: Study, axis: Axis) -> list[tuple[float, float]]:
+    """Costs and accuracies of the networks that no other is both cheaper and better than.
+
+    Returns:
+        From the cheapest to the best; the dense reference is among those compared.
+    """
+    every = [study.dense, *(point for curve in study.curves for point in curve.points)]
+    known = [(cost, axis.accuracy_of(p)) for p in every if (cost := axis.cost_of(p)) is not None]
+    sign = 1 if study.lower_is_better else -1
+    kept: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(known, key=lambda pair: (pair[0], sign * pair[1])):
+        if not kept or sign * accuracy < sign * kept[-1][1]:
+            kept.append((cost, accuracy))
+    return kept
 
 
 def _points(rows: Sequence[Mapping[str, Any]], lower: bool) -> tuple[Point, ...]:
