@@ -53,6 +53,13 @@ def test_the_reference_counts_the_same_matrices(text, done):
     assert "kept_weights" not in report
 
 
+def test_cells_without_a_fused_module_are_counted_too(text, tmp_path):
+    start, dense, *_ = jobs(text, network={"hidden_size": 8, "cell": "ligru"})
+    for job in (start, dense):
+        run_job(job, tmp_path)
+    assert read_report(dense, tmp_path)["total_bits_fp32"] == 32 * 2 * 8 * (64 + 8)
+
+
 def test_trials_begin_with_the_start_and_learn_from_the_reference(text, done):
     start, dense, trial, *_ = jobs(text)
     assert trial.needs == {"start": start.name, "teacher": dense.name}

@@ -11,7 +11,7 @@ from csbrnn.patterns import CSB
 from csbrnn.pruning import ADMM, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.tasks.char_lm import CharLM, CharLMTask, Training, bits_per_char, train
-from csbrnn.tasks.task import Network
+from csbrnn.tasks.task import CELLS, Network
 from csbrnn.tasks.text import TextCorpus
 
 CORPUS = TextCorpus.from_text("abcdefgh" * 300)
@@ -141,7 +141,7 @@ def test_the_task_scores_what_bits_per_char_measures():
     assert sum(score.counts) == len(task().corpus.held_out) - 1
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_deployed_network_scores_like_the_trained_one(cell):
     model = task().build(Network(cell, hidden_size=16, num_layers=2, dropout=0.3))
     engine = compile_model(pack(model, metadata=task().metadata()))

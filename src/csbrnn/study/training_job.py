@@ -16,7 +16,7 @@ from torch import nn
 from csbrnn.bench import describe_environment
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import PackedModel, save
-from csbrnn.nn import pack
+from csbrnn.nn import Recurrent, pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.study.atomic_json import write_atomically
@@ -180,7 +180,7 @@ def _recurrent_weights(model: nn.Module) -> list[str]:
     return [
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
-        if isinstance(module, nn.RNNBase)
+        if isinstance(module, nn.RNNBase | Recurrent)
         for name, _ in module.named_parameters(recurse=False)
         if name.startswith("weight")
     ]

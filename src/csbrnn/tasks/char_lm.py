@@ -41,7 +41,7 @@ class CharLM(nn.Module):
         num_layers: Recurrent layers.
         embedding_size: Features of a character.
         dropout: Share of outputs dropped in training, between layers and before the last.
-        cell: "lstm" or "gru".
+        cell: One of `csbrnn.tasks.task.CELLS`.
     """
 
     def __init__(
