@@ -85,6 +85,7 @@ def test_data_can_be_given_from_outside(tmp_path):
     [
         ({"colour": 1}, "'colour' is no key of a study"),
         ({"name": "../up"}, "name must be made of letters"),
+        ({"reference_rate": "8x"}, "reference_rate must be a number, at least 1, not '8x'"),
         ({"network": 3}, "network must be a table, not 3"),
         ({"methods": {"admm": 1}}, "methods.admm must be a table, not 1"),
         ({"trials": {"patterns": ["x"]}}, "trials must be tables, each begun by"),

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from csbrnn.errors import ArgumentError
 
@@ -48,6 +48,9 @@ AXES = (
     Axis("nbytes_int8", "kB of the packed model, int8", 1e-3),
 )
 """What accuracy is drawn against."""
+
+REFERENCE_RATE: Final = 8.0
+"""`Study.reference_rate`, unless the recipe says another: where it tells on text."""
 
 #: Row keys that are averaged over seeds, besides those of `AXES`.
 _AVERAGED = ("value", "value_int8", "kept_weights", "total_weights", "total_bits_fp32")
@@ -145,6 +148,7 @@ class Study:
         curves: One for each pattern and method, in the order in which they were run.
         machine: Where steps were timed, or where networks were trained if none were.
         recipe: What was run.
+        reference_rate: The rate at which others are compared with unstructured pruning.
     """
 
     name: str
@@ -155,6 +159,7 @@ class Study:
     curves: tuple[Curve, ...]
     machine: str
     recipe: Mapping[str, Any]
+    reference_rate: float
 
     def curve(self, label: str) -> Curve | None:
         """The first curve of a pattern's label."""
@@ -192,6 +197,7 @@ def read_study(result: Mapping[str, Any]) -> Study:
         curves,
         result["timing"].get("environment", {}).get("cpu") or dense[0]["machine"],
         result["recipe"],
+        result["recipe"].get("reference_rate", REFERENCE_RATE),
     )
 
 

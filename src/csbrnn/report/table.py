@@ -52,9 +52,6 @@ _SHORT: Final = {
 REFERENCE: Final = "unstructured"
 """The pattern that others are compared with."""
 
-REFERENCE_RATE: Final = 8.0
-"""Where: the rate that all patterns are run at."""
-
 
 @final
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ class NoLoss:
         weights: Left at that rate.
         bits: Of the pruned matrices there, in int8 with indices.
         us_per_step: There.
-        relative_rate: The rate at which the pattern is as accurate as unstructured pruning at
-            `REFERENCE_RATE`, over that rate.
+        relative_rate: The rate at which the pattern is as accurate as unstructured pruning at the
+            study's reference rate, over that rate.
         within: The same where it may lose more than unstructured by two standard errors of their
             difference over held-out data (as if gaps were independent: too large if anything).
         relative_bits: Its bits over those of unstructured, at `relative_rate`.
@@ -126,7 +123,7 @@ def _relative(study: Study, curve: Curve) -> tuple[float | None, float | None, f
     reference = next(iter(same_method or references), None)
     if reference is None:
         return None, None, None
-    point = next((p for p in reference.points if p.rate == REFERENCE_RATE), None)
+    point = next((p for p in reference.points if p.rate == study.reference_rate), None)
     if point is None or point.gap is None:
         return None, None, None
     if curve is reference:
@@ -143,8 +140,8 @@ def _relative(study: Study, curve: Curve) -> tuple[float | None, float | None, f
     within = None
     if own is not None and point.gap_error is not None:
         wider = curve.rate_at(point.gap + 2 * math.hypot(own, point.gap_error))
-        within = None if wider is None or wider[1] else wider[0] / REFERENCE_RATE
-    return rate / REFERENCE_RATE, within, relative_bits
+        within = None if wider is None or wider[1] else wider[0] / study.reference_rate
+    return rate / study.reference_rate, within, relative_bits
 
 
 def no_loss_markdown(study: Study, tolerance: float | None = None) -> str:
@@ -160,7 +157,7 @@ def _how_to_read(study: Study, tolerance: float | None) -> str:
         f"*Measured*; between measured rates interpolated. No loss: {study.metric} within "
         f"{sign}{allowed:.4f} (two standard errors over held-out data) of the equally trained "
         f"dense network's {study.dense.means['value']:.4f}. Bits: int8 values and indices of the "
-        f"pruned matrices. Relative: to {REFERENCE} at {REFERENCE_RATE:g}x, at its accuracy; "
+        f"pruned matrices. Relative: to {REFERENCE} at {study.reference_rate:g}x, at its accuracy; "
         "within 2 se: at its accuracy or worse by two standard errors of the difference. "
         f"Steps: int8, one thread, {study.machine}."
     )

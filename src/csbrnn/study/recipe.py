@@ -21,6 +21,11 @@ __all__ = ["StudyRecipe", "Trial", "read_recipe"]
 
 T = TypeVar("T")
 
+_KEYS = (
+    *("name", "seeds", "reference_rate"),
+    *("task", "network", "start", "finish", "patterns", "methods", "trials"),
+)
+
 #: Keys of a method's table that are no fields of a `csbrnn.pruning.Recipe`.
 _OWN = ("training", "dropout", "teacher", "permute", "choose")
 _FIXED = ("pattern", "density", "pruning_rate")
@@ -99,11 +104,10 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
     """
     where = str(source) if isinstance(source, Path) else "the study"
     tables = load_toml(source) if isinstance(source, Path) else dict(source)
-    known = ("name", "seeds", "task", "network", "start", "finish", "patterns", "methods", "trials")
     reasons = [
-        f"{key!r} is no key of a study; there are {', '.join(known)}"
+        f"{key!r} is no key of a study; there are {', '.join(_KEYS)}"
         for key in tables
-        if key not in known
+        if key not in _KEYS
     ]
     needed = ("name", "task", "finish", "methods", "trials")
     reasons += [f"{key!r} is missing" for key in needed if key not in tables]
@@ -139,6 +143,9 @@ def _form_reasons(tables: Mapping[str, Any]) -> list[str]:
     reasons = []
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
         reasons.append(f"name must be made of letters, digits, '_', '-' and '.', not {name!r}")
+    rate = tables.get("reference_rate", 1)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate >= 1:
+        reasons.append(f"reference_rate must be a number, at least 1, not {rate!r}")
     reasons += [
         f"{key} must be a table, not {tables[key]!r}"
         for key in ("task", "network", "start", "finish", "patterns", "methods")
