@@ -77,7 +77,7 @@ def test_the_grid_as_text():
     assert lines[2] == "| pattern | method | 4x | 8x | 16x | 32x |"
     assert lines[4].startswith("| unstructured | admm | +0.0200 ± 0.0010 | +0.0300 ± 0.0010 |")
     accuracy = grid_markdown(read_study(make_result(lower_is_better=False, seeds=(0,))))
-    assert "| unstructured | admm | -0.0200 | -0.0300 |" in accuracy
+    assert "| unstructured | admm | -0.0200 ± 0.0020 | -0.0300 ± 0.0020 |" in accuracy
 
 
 def test_tables_fit_a_terminal():

@@ -77,6 +77,11 @@ class Point:
     value_error: float | None
     means: Mapping[str, float]
 
+    @property
+    def error(self) -> float | None:
+        """What to show: the error over seeds; of a single seed, that of its gap."""
+        return self.gap_error if self.value_error is None else self.value_error
+
 
 @final
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class _Line(NamedTuple):
 def draw_png(study: Study, path: Path) -> None:
     """Writes four plots in one PNG: accuracy against rate, bits, time and bytes.
 
-    Bars are standard errors over seeds, where there are several; the grey stairs are what no other
-    network is both cheaper and better than.
+    Bars are standard errors over seeds; of a single seed, of its gap to the dense reference. The
+    grey stairs are what no other network is both cheaper and better than.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -245,7 +245,7 @@ def _line(study: Study, curve: Curve, axis: Axis) -> _Line:
         curve.name if several else curve.label,
         [point.means[axis.key] * axis.scale for point in points],
         [axis.accuracy_of(point) for point in points],
-        [point.value_error or 0.0 for point in points],
+        [point.error or 0.0 for point in points],
         [
             "<br>".join(
                 [

@@ -221,8 +221,8 @@ def _what_the_grid_is(study: Study) -> str:
     spread = "" if dense.value_error is None else f" ± {dense.value_error:.4f}"
     return (
         f"*Measured* {study.metric}, minus those of the equally trained dense network "
-        f"({dense.means['value']:.4f}{spread}); ± the standard error over seeds, where there are "
-        "several."
+        f"({dense.means['value']:.4f}{spread}); ± the standard error over seeds; of a single "
+        "seed, over held-out data, by paired samples."
     )
 
 
@@ -246,7 +246,7 @@ def _cell(study: Study, point: Point) -> str:
     if point.gap is None:
         return f"{point.means['value']:.4f}"
     gap = point.gap if study.lower_is_better else -point.gap
-    error = "" if point.value_error is None else f" ± {point.value_error:.4f}"
+    error = "" if point.error is None else f" ± {point.error:.4f}"
     return f"{gap:+.4f}{error}"
 
 
