@@ -154,7 +154,8 @@ def _how_to_read(study: Study, tolerance: float | None) -> str:
     allowed = 2 * study.stderr if tolerance is None else tolerance
     sign = "+" if study.lower_is_better else "-"
     return (
-        f"*Measured*; between measured rates interpolated. No loss: {study.metric} within "
+        "*Measured*; interpolated between measured rates, and from the smallest down to no loss at "
+        f"1x, which is too low if anything. No loss: {study.metric} within "
         f"{sign}{allowed:.4f} (two standard errors over held-out data) of the equally trained "
         f"dense network's {study.dense.means['value']:.4f}. Bits: int8 values and indices of the "
         f"pruned matrices. Relative: to {REFERENCE} at {study.reference_rate:g}x, at its accuracy; "
