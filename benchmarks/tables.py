@@ -111,6 +111,11 @@ def study(name: str) -> str:
     return "\n\n".join(parts)
 
 
+def levers() -> str:
+    """What one setting or another does to a result: ``csbrnn study studies/char_levers.toml``."""
+    return grid_markdown(read_study(_read("study_char_levers.json")))
+
+
 HARDWARE = {
     "utilization": utilization_markdown,
     "patterns": patterns_markdown,
@@ -133,7 +138,7 @@ def synthesis() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = (
-    {"demo": demo, "goals": goals, "synthesis": synthesis}
+    {"demo": demo, "goals": goals, "synthesis": synthesis, "levers": levers}
     | {f"bench_{case}": partial(bench, case) for case in RUNS}
     | {f"study_{name}": partial(study, name) for name in STUDIES}
     | {f"accelerator_{name}": partial(accelerator, name) for name in HARDWARE}

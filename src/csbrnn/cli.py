@@ -357,6 +357,13 @@ def study(
     timing: Annotated[
         bool, typer.Option("--time/--no-time", help="Race the packed networks at the end.")
     ] = True,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            help="result.json of an earlier run: what it has of this study is not trained again.",
+            show_default=False,
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Compare patterns, methods and rates on a task, as a recipe file says.
@@ -374,6 +381,7 @@ def study(
         device=device,
         hours=hours,
         timing=timing,
+        known=known,
         console=_console(),
     )
     write_json(json_file, result)

@@ -59,6 +59,7 @@ def recipe(tmp_path):
 def run(recipe, out, **changes):
     screen = io.StringIO()
     settings = {"data": None, "parallel": 1, "threads": 1, "device": "cpu", "hours": None}
+    settings |= {"known": None}
     result = run_study(
         recipe,
         out=out,
@@ -138,6 +139,35 @@ def test_more_trials_keep_the_old_ones(recipe, tmp_path):
     result, shown = run(recipe, tmp_path / "out")
     assert "6 networks, 4 of them done" in shown
     assert [row["label"] for row in result["rows"]] == ["dense"] + 2 * ["unstructured", "stripes"]
+
+
+def test_what_a_result_file_has_is_not_trained_again(recipe, tmp_path, monkeypatch):
+    first, _ = run(recipe, tmp_path / "out", timing=True)
+    monkeypatch.setattr(study, "run_job", None)
+    known = tmp_path / "out" / "result.json"
+    again, shown = run(recipe, tmp_path / "elsewhere", known=known)
+    assert again == first
+    assert "4 networks, 4 of them done" in shown
+
+
+def test_only_what_a_result_file_lacks_is_trained(recipe, tmp_path):
+    first, _ = run(recipe, tmp_path / "out", timing=True)
+    recipe.write_text(RECIPE + '[[trials]]\npatterns = ["row_balanced"]\npruning_rates = [4]\n')
+    known = tmp_path / "out" / "result.json"
+    result, shown = run(recipe, tmp_path / "elsewhere", known=known)
+    assert "5 networks, 2 of them done" in shown
+    trained = {path.parent.name for path in (tmp_path / "elsewhere").glob("*/report.json")}
+    assert len(trained) == 3  # start and reference again, for the new trial's sake
+    assert result["rows"][1:3] == first["rows"][1:]
+    assert result["rows"][3]["job"] in trained
+    assert result["rows"][3]["gap_stderr"] > 0
+    assert outcomes(result).items() > outcomes(first).items()
+
+
+def test_what_is_known_must_be_a_result(recipe, tmp_path):
+    (tmp_path / "r.json").write_text("[]")
+    with pytest.raises(ArgumentError, match=r"r\.json: must hold the result of a study"):
+        run(recipe, tmp_path / "out", known=tmp_path / "r.json")
 
 
 def test_failures_are_listed_and_do_not_stop_the_rest(recipe, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from csbrnn.errors import ArgumentError
-from csbrnn.report import read_study
+from csbrnn.report import AXES, frontier, read_study
 
 from .results import DENSE, PATTERNS, RATES, make_result
 
@@ -75,3 +75,36 @@ def test_other_files_and_studies_that_have_not_begun_are_refused():
     result["rows"] = [row for row in result["rows"] if row["pattern"] != "dense"]
     with pytest.raises(ArgumentError, match="dense reference is not trained yet"):
         read_study(result)
+
+
+def test_the_frontier_is_what_no_other_is_cheaper_and_better_than():
+    result = make_result(seeds=(0,), patterns=["stripes of 4", "row-balanced"])
+    stairs = frontier(read_study(result), AXES[2])
+    stripes = [(2 + 20 / r, DENSE + 0.0125 * math.log2(r) + 0.001) for r in (32, 16, 8, 4)]
+    assert stairs[:4] == [pytest.approx(point) for point in stripes]
+    assert stairs[-1] == pytest.approx((60.0, DENSE + 0.001))
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_nothing_on_the_frontier_is_beaten(lower):
+    study = read_study(make_result(lower_is_better=lower))
+    every = [study.dense, *(point for curve in study.curves for point in curve.points)]
+    sign = 1 if lower else -1
+    for axis in AXES[1:]:
+        networks = [
+            (axis.cost_of(point), sign * axis.accuracy_of(point))
+            for point in every
+            if axis.cost_of(point) is not None
+        ]
+        stairs = [(cost, sign * accuracy) for cost, accuracy in frontier(study, axis)]
+        best = {
+            one
+            for one in networks
+            if not any(o != one and o[0] <= one[0] and o[1] <= one[1] for o in networks)
+        }
+        assert set(stairs) == best
+
+
+def test_networks_without_a_cost_are_on_no_frontier():
+    study = read_study(make_result(patterns=["unstructured"]))  # it has no time
+    assert len(frontier(study, AXES[2])) == 1

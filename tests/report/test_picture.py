@@ -6,7 +6,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("plotly")
 
 from csbrnn.errors import MissingDependencyError
-from csbrnn.report import AXES, draw_html, draw_png, picture, read_study
+from csbrnn.report import AXES, draw_html, draw_png, frontier, picture, read_study
 
 from .results import DENSE, PATTERNS, RATES, make_result
 
@@ -25,14 +25,29 @@ def test_a_png_has_four_plots_with_every_curve(tmp_path, monkeypatch):
     assert list(line.get_xdata()) == list(RATES)
     assert line.get_ydata()[0] == pytest.approx(DENSE + 0.001 + 0.02)
     assert [label.get_text() for label in axes[0].get_xticklabels()] == ["4x", "8x", "16x", "32x"]
-    deployed = axes[1].get_legend_handles_labels()[0][0].lines[0]
+    deployed = axes[1].containers[0].lines[0]
     assert deployed.get_ydata()[-1] == pytest.approx(DENSE + 0.001 + 0.02 + 0.001)  # at 4x, in int8
     assert [a.get_ylabel() for a in axes[:2]] == [
         "bits per character",
         "bits per character in int8, as deployed",
     ]
     # Unstructured has no time: it is in the plot against time by name only.
-    assert list(axes[2].get_legend_handles_labels()[0][0].lines[0].get_xdata()) == []
+    assert list(axes[2].containers[0].lines[0].get_xdata()) == []
+
+
+def test_costs_have_a_frontier_and_rates_have_none(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append(self))
+    study = read_study(make_result())
+    draw_png(study, tmp_path / "x.png")
+    for axes, axis in zip(drawn[0].axes, AXES, strict=True):
+        stairs = [line for line in axes.lines if line.get_label() == picture._FRONTIER]
+        found = [list(zip(*line.get_data(), strict=True)) for line in stairs]
+        assert found == ([] if axis.key == "pruning_rate" else [frontier(study, axis)])
+    legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert legend == [*PATTERNS, picture._FRONTIER]
 
 
 def test_a_png_is_written(tmp_path):

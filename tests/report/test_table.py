@@ -45,6 +45,15 @@ def test_patterns_compare_with_unstructured_at_equal_accuracy():
     assert (without.relative_rate, without.relative_bits) == (None, None)
 
 
+def test_a_recipe_says_where_to_compare():
+    result = make_result()
+    result["recipe"]["reference_rate"] = 4
+    study = read_study(result)
+    stripes = next(entry for entry in no_loss(study) if entry.curve.label == "stripes of 4")
+    assert stripes.relative_rate == pytest.approx(2 ** (0.02 / 0.0125) / 4)
+    assert "Relative: to unstructured at 4x" in no_loss_markdown(study)
+
+
 def test_methods_compare_with_their_own_unstructured():
     study = read_study(make_result(methods=("admm", "gradual")))
     assert [entry.relative_rate for entry in no_loss(study)[:2]] == pytest.approx([1, 1])
@@ -68,7 +77,7 @@ def test_the_grid_as_text():
     assert lines[2] == "| pattern | method | 4x | 8x | 16x | 32x |"
     assert lines[4].startswith("| unstructured | admm | +0.0200 ± 0.0010 | +0.0300 ± 0.0010 |")
     accuracy = grid_markdown(read_study(make_result(lower_is_better=False, seeds=(0,))))
-    assert "| unstructured | admm | -0.0200 | -0.0300 |" in accuracy
+    assert "| unstructured | admm | -0.0200 ± 0.0020 | -0.0300 ± 0.0020 |" in accuracy
 
 
 def test_tables_fit_a_terminal():

@@ -5,7 +5,7 @@ import torch
 
 from csbrnn.errors import ArgumentError
 from csbrnn.model import load
-from csbrnn.study import jobs_of, read_recipe, read_report, run_job, write_atomically
+from csbrnn.study import jobs_of, read_recipe, read_report, run_job
 from csbrnn.study.training_job import PACKED
 
 from .test_recipe import SMALL
@@ -53,6 +53,13 @@ def test_the_reference_counts_the_same_matrices(text, done):
     assert "kept_weights" not in report
 
 
+def test_cells_without_a_fused_module_are_counted_too(text, tmp_path):
+    start, dense, *_ = jobs(text, network={"hidden_size": 8, "cell": "ligru"})
+    for job in (start, dense):
+        run_job(job, tmp_path)
+    assert read_report(dense, tmp_path)["total_bits_fp32"] == 32 * 2 * 8 * (64 + 8)
+
+
 def test_trials_begin_with_the_start_and_learn_from_the_reference(text, done):
     start, dense, trial, *_ = jobs(text)
     assert trial.needs == {"start": start.name, "teacher": dense.name}
@@ -92,13 +99,6 @@ def test_reports_that_can_not_be_read_say_what_to_do(text, tmp_path):
         read_report(job, tmp_path)
 
 
-def test_files_are_written_whole_or_not_at_all(tmp_path):
-    write_atomically(tmp_path / "a.json", {"a": 1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_atomically(tmp_path / "a.json", {"a": float("nan")})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
-
-
 def variant(text, pattern, **changes):
     methods = json.loads(json.dumps(SMALL["methods"]))
     methods["admm"] |= changes
@@ -128,3 +128,43 @@ def test_whole_units_leave_a_smaller_network(text, done):
         matrix.nbytes for name, matrix in packed.products.items() if name.startswith("rnn/")
     )
     assert report["score_int8"]["value"] == pytest.approx(report["score"]["value"], abs=0.05)
+
+
+def test_each_matrix_gets_the_pattern_that_was_chosen(text, done, monkeypatch):
+    # Rows that share no columns cost nothing on the input matrix, and all there is on the other.
+    def cost(name, pattern, projected):
+        return 0.0 if "ih" in name or pattern.row_group == 4 else 1.0
+
+    monkeypatch.setattr("csbrnn.study.shapes.product_time", lambda precision: cost)
+    free = "csb(block=1x8,row_group=1)"
+    job = variant(text, "stripes", choose=[free])
+    run_job(job, done)
+    report = read_report(job, done)
+    assert report["recipe"]["patterns"] == {
+        "rnn.weight_ih_l0": free,
+        "rnn.weight_hh_l0": "csb(block=4x8,row_group=4)",
+    }
+    kept = json.loads((job.directory(done) / "blocks.json").read_text())
+    assert kept["patterns"] == report["recipe"]["patterns"]
+    assert len(kept["options"]) == 4
+
+
+def test_a_choice_is_made_once(text, done, monkeypatch):
+    job = variant(text, "stripes", choose=["csb(block=2x8,row_group=2)"])
+    monkeypatch.setattr("csbrnn.study.shapes.product_time", lambda _: lambda *__: 1.0)
+    run_job(job, done)
+    first = read_report(job, done)
+    (job.directory(done) / "report.json").unlink()
+    monkeypatch.setattr("csbrnn.study.shapes.choose_blocks", None)
+    run_job(job, done)
+    assert read_report(job, done)["recipe"] == first["recipe"]
+
+
+def test_candidates_must_go_with_the_method(text):
+    with pytest.raises(ArgumentError, match="choose must be a list of patterns in text form"):
+        variant(text, "stripes", choose="unstructured")
+    with pytest.raises(ArgumentError, match="a pattern's name must be one of"):
+        variant(text, "stripes", choose=["cubes"])
+    gradual = {"name": "gradual", "begin": 0, "end": 5}
+    with pytest.raises(ArgumentError, match="block_circulant"):
+        variant(text, "stripes", method=gradual, choose=["block_circulant(block=4)"])

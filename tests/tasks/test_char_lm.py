@@ -11,7 +11,7 @@ from csbrnn.patterns import CSB
 from csbrnn.pruning import ADMM, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.tasks.char_lm import CharLM, CharLMTask, Training, bits_per_char, train
-from csbrnn.tasks.task import Network
+from csbrnn.tasks.task import CELLS, Network
 from csbrnn.tasks.text import TextCorpus
 
 CORPUS = TextCorpus.from_text("abcdefgh" * 300)
@@ -46,6 +46,31 @@ def test_untrained_network_knows_nothing_and_training_learns(tmp_path):
     assert before == pytest.approx(math.log2(len(CORPUS.vocabulary)), abs=0.3)
     train(model, CORPUS, TRAINING, checkpoint=tmp_path / "c.pt")
     assert bits_per_char(model, CORPUS) < 0.5 * before
+
+
+def test_autocast_multiplies_in_bfloat16_and_keeps_the_weights(tmp_path):
+    model, plain = network(), network()
+    seen = set()
+    model.output.register_forward_hook(lambda _, __, logits: seen.add(logits.dtype))
+    training = dataclasses.replace(TRAINING, autocast="bfloat16")
+    losses = []
+    train(
+        model,
+        CORPUS,
+        training,
+        checkpoint=tmp_path / "c.pt",
+        pruner=pruned(model),
+        progress=lambda _, loss: losses.append(loss),
+    )
+    assert seen == {torch.bfloat16}
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    train(plain, CORPUS, TRAINING, checkpoint=tmp_path / "d.pt", pruner=pruned(plain))
+    found, without = (bits_per_char(each, CORPUS) for each in (model, plain))
+    assert found != without
+    assert found == pytest.approx(without, abs=0.1)
+    # A loss that was rounded to bfloat16 has 8 bits.
+    rounded = torch.tensor(losses).mul(math.log(2)).bfloat16().float().div(math.log(2))
+    assert not torch.allclose(torch.tensor(losses), rounded, rtol=1e-5)
 
 
 def test_bits_per_char_does_not_depend_on_the_chunk():
@@ -116,7 +141,7 @@ def test_the_task_scores_what_bits_per_char_measures():
     assert sum(score.counts) == len(task().corpus.held_out) - 1
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_deployed_network_scores_like_the_trained_one(cell):
     model = task().build(Network(cell, hidden_size=16, num_layers=2, dropout=0.3))
     engine = compile_model(pack(model, metadata=task().metadata()))

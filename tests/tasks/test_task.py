@@ -68,8 +68,9 @@ def test_networks_that_can_not_be_are_refused_with_all_reasons():
 
 def test_trainings_that_can_not_be_are_refused_with_all_reasons():
     with pytest.raises(ArgumentError) as caught:
-        Training(steps=0, learning_rate=-1, batch=True, decay_from=2)
-    for part in ("steps must", "learning_rate must", "batch must", "decay_from must"):
+        Training(steps=0, learning_rate=-1, batch=True, decay_from=2, autocast="float16")
+    parts = ("steps must", "learning_rate must", "batch must", "decay_from must")
+    for part in (*parts, "autocast must be 'bfloat16' or left out, not 'float16'"):
         assert part in str(caught.value)
 
 

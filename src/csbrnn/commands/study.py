@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,13 @@ from csbrnn.errors import ArgumentError, MissingDependencyError, UnsupportedMode
 
 try:
     from csbrnn.study import (
+        NOTHING,
         Failure,
         Job,
-        StudyRecipe,
         collect,
         jobs_of,
+        missing,
+        read_known,
         read_recipe,
         read_report,
         run_job,
@@ -32,7 +34,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from csbrnn.commands.progress import bars, progress_bar
-from csbrnn.commands.report import write_report
+from csbrnn.commands.report import read_result, write_report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +57,7 @@ def run_study(
     device: str,
     hours: float | None,
     timing: bool,
+    known: Path | None,
     console: Console,
 ) -> dict[str, Any]:
     """Runs what is left of a study, times its networks, and writes and shows what was found.
@@ -68,36 +71,44 @@ def run_study(
         device: What to train on, as torch names it.
         hours: Stop after so long, to go on later; None for never.
         timing: Whether to time the networks at the end.
+        known: Result file of an earlier run, whose rows need no training.
         console: Where progress and tables go.
 
     Returns:
         What ``result.json`` holds.
 
     Raises:
-        ArgumentError: The recipe can't work, or another process runs a study in the directory.
+        ArgumentError: The recipe can't work, what is known can't be read, or another process runs
+            a study in the directory.
         UnsupportedModelError: Some jobs failed: all of them, with reasons.
     """
     recipe = read_recipe(path, data)
+    before = NOTHING if known is None else read_known(read_result(known))
     root = Path("studies-out") / recipe.name if out is None else out
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root):
         jobs = jobs_of(recipe)
-        done = sum(job.done(root) for job in jobs)
+        todo = missing(jobs, before)
+        done = len(jobs) - sum(not job.done(root) for job in todo)
         console.print(
             f"{recipe.name}: {len(jobs)} networks, {done} of them done; in {root}", highlight=False
         )
         until = None if hours is None else time.monotonic() + 3600 * hours
+
+        def found() -> dict[str, Any]:
+            return collect(recipe, jobs, root, _times(root), before)
+
         try:
-            failures = _train(recipe, jobs, root, parallel, threads, device, until, console)
+            failures = _train(todo, root, parallel, threads, device, until, found, console)
         except KeyboardInterrupt:
-            write_atomically(root / _RESULT, collect(recipe, jobs, root, _times(root)))
+            write_atomically(root / _RESULT, found())
             console.print("Interrupted. The same command goes on where this one stopped.")
             raise
         if timing:
             with progress_bar(console, "timing the networks", 1.0) as report:
                 times = time_models(jobs, root, lambda text, share: report(share, text[:40]))
             write_atomically(root / _TIMES, times)
-        result = collect(recipe, jobs, root, _times(root))
+        result = found()
         write_atomically(root / _RESULT, result)
     console.print(f"Written: {root / _RESULT}", highlight=False)
     if any(row["pattern"] == "dense" for row in result["rows"]):
@@ -111,17 +122,17 @@ def run_study(
 
 
 def _train(
-    recipe: StudyRecipe,
     jobs: tuple[Job, ...],
     root: Path,
     parallel: int,
     threads: int,
     device: str,
     until: float | None,
+    found: Callable[[], dict[str, Any]],
     console: Console,
 ) -> list[Failure]:
     with bars(console, 44) as progress:
-        watcher = _Bars(recipe, jobs, root, progress)
+        watcher = _Bars(jobs, root, found, progress)
         return run_jobs(
             jobs,
             root,
@@ -138,9 +149,13 @@ class _Bars:
     """A bar for the study, one for each running job, and a line for each that has ended."""
 
     def __init__(
-        self, recipe: StudyRecipe, jobs: tuple[Job, ...], root: Path, progress: Progress
+        self,
+        jobs: tuple[Job, ...],
+        root: Path,
+        found: Callable[[], dict[str, Any]],
+        progress: Progress,
     ) -> None:
-        self._recipe, self._jobs, self._root, self._progress = recipe, jobs, root, progress
+        self._root, self._found, self._progress = root, found, progress
         self._done = {job.name: job.steps * job.done(root) for job in jobs}
         self._bars: dict[str, TaskID] = {}
         total = sum(job.steps for job in jobs)
@@ -165,8 +180,7 @@ class _Bars:
             self._done[job.name] = job.steps
             report = read_report(job, self._root)
             text = f"{job.label}: {report['score']['value']:.4f} {report['metric']}"
-            result = collect(self._recipe, self._jobs, self._root, _times(self._root))
-            write_atomically(self._root / _RESULT, result)
+            write_atomically(self._root / _RESULT, self._found())
         self._progress.console.print(text, markup=False, highlight=False)
         self._progress.update(self._all, completed=self._sum())
 

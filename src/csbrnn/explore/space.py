@@ -28,7 +28,7 @@ class Configuration:
     """One network to train: what it computes, what it keeps, how it is stored.
 
     Attributes:
-        cell: "lstm" or "gru".
+        cell: One of `csbrnn.tasks.task.CELLS`.
         hidden_size: Units of each recurrent layer.
         num_layers: Recurrent layers.
         pattern: Which weights may survive, in its text form, or `DENSE`.

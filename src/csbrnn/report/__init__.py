@@ -4,7 +4,7 @@
 HTML.
 """
 
-from csbrnn.report.curves import AXES, Axis, Curve, Point, Study, read_study
+from csbrnn.report.curves import AXES, Axis, Curve, Point, Study, frontier, read_study
 from csbrnn.report.picture import draw_html, draw_png
 from csbrnn.report.table import (
     NoLoss,
@@ -23,6 +23,7 @@ __all__ = [
     "Study",
     "draw_html",
     "draw_png",
+    "frontier",
     "grid_markdown",
     "no_loss",
     "no_loss_markdown",

@@ -6,11 +6,11 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from csbrnn.errors import ArgumentError
 
-__all__ = ["AXES", "Axis", "Curve", "Point", "Study", "read_study"]
+__all__ = ["AXES", "Axis", "Curve", "Point", "Study", "frontier", "read_study"]
 
 
 @final
@@ -31,6 +31,15 @@ class Axis:
     scale: float = 1.0
     accuracy: str = "value_int8"
 
+    def cost_of(self, point: Point) -> float | None:
+        """What a point costs, in the title's unit; None if that is not known."""
+        value = point.means.get(self.key)
+        return None if value is None else value * self.scale
+
+    def accuracy_of(self, point: Point) -> float:
+        """The accuracy that goes with the cost; that of the fp32 network for want of another."""
+        return point.means.get(self.accuracy, point.means["value"])
+
 
 AXES = (
     Axis("pruning_rate", "pruning rate", accuracy="value"),
@@ -39,6 +48,9 @@ AXES = (
     Axis("nbytes_int8", "kB of the packed model, int8", 1e-3),
 )
 """What accuracy is drawn against."""
+
+REFERENCE_RATE: Final = 8.0
+"""`Study.reference_rate`, unless the recipe says another: where it tells on text."""
 
 #: Row keys that are averaged over seeds, besides those of `AXES`.
 _AVERAGED = ("value", "value_int8", "kept_weights", "total_weights", "total_bits_fp32")
@@ -64,6 +76,11 @@ class Point:
     gap_error: float | None
     value_error: float | None
     means: Mapping[str, float]
+
+    @property
+    def error(self) -> float | None:
+        """What to show: the error over seeds; of a single seed, that of its gap."""
+        return self.gap_error if self.value_error is None else self.value_error
 
 
 @final
@@ -136,6 +153,7 @@ class Study:
         curves: One for each pattern and method, in the order in which they were run.
         machine: Where steps were timed, or where networks were trained if none were.
         recipe: What was run.
+        reference_rate: The rate at which others are compared with unstructured pruning.
     """
 
     name: str
@@ -146,6 +164,7 @@ class Study:
     curves: tuple[Curve, ...]
     machine: str
     recipe: Mapping[str, Any]
+    reference_rate: float
 
     def curve(self, label: str) -> Curve | None:
         """The first curve of a pattern's label."""
@@ -183,7 +202,24 @@ def read_study(result: Mapping[str, Any]) -> Study:
         curves,
         result["timing"].get("environment", {}).get("cpu") or dense[0]["machine"],
         result["recipe"],
+        result["recipe"].get("reference_rate", REFERENCE_RATE),
     )
+
+
+def frontier(study: Study, axis: Axis) -> list[tuple[float, float]]:
+    """Costs and accuracies of the networks that no other is both cheaper and better than.
+
+    Returns:
+        From the cheapest to the best; the dense reference is among those compared.
+    """
+    every = [study.dense, *(point for curve in study.curves for point in curve.points)]
+    known = [(cost, axis.accuracy_of(p)) for p in every if (cost := axis.cost_of(p)) is not None]
+    sign = 1 if study.lower_is_better else -1
+    kept: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(known, key=lambda pair: (pair[0], sign * pair[1])):
+        if not kept or sign * accuracy < sign * kept[-1][1]:
+            kept.append((cost, accuracy))
+    return kept
 
 
 def _points(rows: Sequence[Mapping[str, Any]], lower: bool) -> tuple[Point, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from csbrnn.errors import MissingDependencyError
-from csbrnn.report.curves import AXES, Axis, Curve, Point, Study
+from csbrnn.report.curves import AXES, Axis, Curve, Study, frontier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,10 @@ _HTML_MARKERS = (
 )
 
 
+_FRONTIER = "no other is cheaper and better"
+_STAIRS = "#dddddd"
+
+
 class _Line(NamedTuple):
     """A curve on one axis, ready to draw."""
 
@@ -39,7 +43,8 @@ class _Line(NamedTuple):
 def draw_png(study: Study, path: Path) -> None:
     """Writes four plots in one PNG: accuracy against rate, bits, time and bytes.
 
-    Bars are standard errors over seeds, where there are several.
+    Bars are standard errors over seeds; of a single seed, of its gap to the dense reference. The
+    grey stairs are what no other network is both cheaper and better than.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -52,7 +57,14 @@ def draw_png(study: Study, path: Path) -> None:
     for position, axis in enumerate(AXES, 1):
         _draw_axes(figure.add_subplot(2, 2, position), study, axis)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
+    stairs = [line for line in figure.axes[1].lines if line.get_label() == _FRONTIER]
+    figure.legend(
+        [*handles, *stairs],
+        [*labels, *(_FRONTIER for _ in stairs)],
+        loc="outside lower center",
+        ncols=5,
+        fontsize=9,
+    )
     figure.suptitle(_title(study))
     figure.savefig(path, dpi=110)
 
@@ -71,12 +83,24 @@ def _draw_axes(axes: Axes, study: Study, axis: Axis) -> None:
             linewidth=1.2,
             capsize=3,
         )
-    level = _accuracy(study.dense, axis)
+    costs, accuracies = _stairs(study, axis)
+    if costs:
+        axes.step(
+            costs,
+            accuracies,
+            where="post",
+            label=_FRONTIER,
+            color=_STAIRS,
+            linewidth=7,
+            solid_joinstyle="miter",
+            zorder=0,
+        )
+    level = axis.accuracy_of(study.dense)
     axes.axhline(level, color="#999999", linewidth=1, linestyle="--")
-    dense = study.dense.means.get(axis.key)
+    dense = axis.cost_of(study.dense)
     if dense is not None and axis.key != "pruning_rate":
         axes.plot(
-            [dense * axis.scale],
+            [dense],
             [level],
             marker="*",
             markersize=13,
@@ -98,12 +122,12 @@ def _draw_axes(axes: Axes, study: Study, axis: Axis) -> None:
 
 def _ticks(study: Study, axis: Axis) -> list[float]:
     """Where to put numbers on an axis: at the measured rates, or at round values."""
-    curves = [point for curve in study.curves for point in curve.points]
-    values = [p.means[axis.key] * axis.scale for p in curves if axis.key in p.means]
+    costs = [axis.cost_of(point) for curve in study.curves for point in curve.points]
+    values = [cost for cost in costs if cost is not None]
     if axis.key == "pruning_rate":
         return sorted(set(values))
-    if axis.key in study.dense.means:
-        values.append(study.dense.means[axis.key] * axis.scale)
+    if (dense := axis.cost_of(study.dense)) is not None:
+        values.append(dense)
     low, high = min(values) / 1.1, max(values) * 1.1
     digits: tuple[float, ...] = (1, 2, 5)
     if high < 20 * low:
@@ -153,13 +177,30 @@ def draw_html(study: Study, path: Path) -> None:
                 row=row,
                 col=col,
             )
-        dense = study.dense.means.get(axis.key)
+        costs, accuracies = _stairs(study, axis)
+        if costs:
+            figure.add_trace(
+                graph_objects.Scatter(
+                    x=costs,
+                    y=accuracies,
+                    name=_FRONTIER,
+                    mode="lines",
+                    line={"shape": "hv", "color": _STAIRS, "width": 7},
+                    hoverinfo="skip",
+                    zorder=-1,
+                    legendgroup=_FRONTIER,
+                    showlegend=position == 1,
+                ),
+                row=row,
+                col=col,
+            )
+        dense = axis.cost_of(study.dense)
         if dense is not None and axis.key != "pruning_rate":
             star = {"symbol": "star", "size": 14, "color": "#999999"}
             figure.add_trace(
                 graph_objects.Scatter(
-                    x=[dense * axis.scale],
-                    y=[_accuracy(study.dense, axis)],
+                    x=[dense],
+                    y=[axis.accuracy_of(study.dense)],
                     name="dense",
                     mode="markers",
                     marker=star,
@@ -182,7 +223,7 @@ def draw_html(study: Study, path: Path) -> None:
         figure.update_yaxes(title=_accuracy_title(study, axis), row=row, col=col)
     for position, axis in enumerate(AXES):
         figure.add_hline(
-            _accuracy(study.dense, axis),
+            axis.accuracy_of(study.dense),
             line={"dash": "dash", "color": "#999999", "width": 1.5},
             row=position // 2 + 1,
             col=position % 2 + 1,
@@ -203,13 +244,13 @@ def _line(study: Study, curve: Curve, axis: Axis) -> _Line:
     return _Line(
         curve.name if several else curve.label,
         [point.means[axis.key] * axis.scale for point in points],
-        [_accuracy(point, axis) for point in points],
-        [point.value_error or 0.0 for point in points],
+        [axis.accuracy_of(point) for point in points],
+        [point.error or 0.0 for point in points],
         [
             "<br>".join(
                 [
                     f"{point.rate:g}x, seeds: {point.seeds}",
-                    f"{_accuracy_title(study, axis)}: {_accuracy(point, axis):.4f}",
+                    f"{_accuracy_title(study, axis)}: {axis.accuracy_of(point):.4f}",
                     *(
                         f"{a.title}: {point.means[a.key] * a.scale:.4g}"
                         for a in AXES[1:]
@@ -222,8 +263,10 @@ def _line(study: Study, curve: Curve, axis: Axis) -> _Line:
     )
 
 
-def _accuracy(point: Point, axis: Axis) -> float:
-    return point.means.get(axis.accuracy, point.means["value"])
+def _stairs(study: Study, axis: Axis) -> tuple[list[float], list[float]]:
+    """The frontier's costs and accuracies; a rate is no cost."""
+    steps = [] if axis.key == "pruning_rate" else frontier(study, axis)
+    return [cost for cost, _ in steps], [accuracy for _, accuracy in steps]
 
 
 def _accuracy_title(study: Study, axis: Axis) -> str:

@@ -52,9 +52,6 @@ _SHORT: Final = {
 REFERENCE: Final = "unstructured"
 """The pattern that others are compared with."""
 
-REFERENCE_RATE: Final = 8.0
-"""Where: the rate that all patterns are run at."""
-
 
 @final
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ class NoLoss:
         weights: Left at that rate.
         bits: Of the pruned matrices there, in int8 with indices.
         us_per_step: There.
-        relative_rate: The rate at which the pattern is as accurate as unstructured pruning at
-            `REFERENCE_RATE`, over that rate.
+        relative_rate: The rate at which the pattern is as accurate as unstructured pruning at the
+            study's reference rate, over that rate.
         within: The same where it may lose more than unstructured by two standard errors of their
             difference over held-out data (as if gaps were independent: too large if anything).
         relative_bits: Its bits over those of unstructured, at `relative_rate`.
@@ -126,7 +123,7 @@ def _relative(study: Study, curve: Curve) -> tuple[float | None, float | None, f
     reference = next(iter(same_method or references), None)
     if reference is None:
         return None, None, None
-    point = next((p for p in reference.points if p.rate == REFERENCE_RATE), None)
+    point = next((p for p in reference.points if p.rate == study.reference_rate), None)
     if point is None or point.gap is None:
         return None, None, None
     if curve is reference:
@@ -143,8 +140,8 @@ def _relative(study: Study, curve: Curve) -> tuple[float | None, float | None, f
     within = None
     if own is not None and point.gap_error is not None:
         wider = curve.rate_at(point.gap + 2 * math.hypot(own, point.gap_error))
-        within = None if wider is None or wider[1] else wider[0] / REFERENCE_RATE
-    return rate / REFERENCE_RATE, within, relative_bits
+        within = None if wider is None or wider[1] else wider[0] / study.reference_rate
+    return rate / study.reference_rate, within, relative_bits
 
 
 def no_loss_markdown(study: Study, tolerance: float | None = None) -> str:
@@ -157,10 +154,11 @@ def _how_to_read(study: Study, tolerance: float | None) -> str:
     allowed = 2 * study.stderr if tolerance is None else tolerance
     sign = "+" if study.lower_is_better else "-"
     return (
-        f"*Measured*; between measured rates interpolated. No loss: {study.metric} within "
+        "*Measured*; interpolated between measured rates, and from the smallest down to no loss at "
+        f"1x, which is too low if anything. No loss: {study.metric} within "
         f"{sign}{allowed:.4f} (two standard errors over held-out data) of the equally trained "
         f"dense network's {study.dense.means['value']:.4f}. Bits: int8 values and indices of the "
-        f"pruned matrices. Relative: to {REFERENCE} at {REFERENCE_RATE:g}x, at its accuracy; "
+        f"pruned matrices. Relative: to {REFERENCE} at {study.reference_rate:g}x, at its accuracy; "
         "within 2 se: at its accuracy or worse by two standard errors of the difference. "
         f"Steps: int8, one thread, {study.machine}."
     )
@@ -224,8 +222,8 @@ def _what_the_grid_is(study: Study) -> str:
     spread = "" if dense.value_error is None else f" ± {dense.value_error:.4f}"
     return (
         f"*Measured* {study.metric}, minus those of the equally trained dense network "
-        f"({dense.means['value']:.4f}{spread}); ± the standard error over seeds, where there are "
-        "several."
+        f"({dense.means['value']:.4f}{spread}); ± the standard error over seeds; of a single "
+        "seed, over held-out data, by paired samples."
     )
 
 
@@ -249,7 +247,7 @@ def _cell(study: Study, point: Point) -> str:
     if point.gap is None:
         return f"{point.means['value']:.4f}"
     gap = point.gap if study.lower_is_better else -point.gap
-    error = "" if point.value_error is None else f" ± {point.value_error:.4f}"
+    error = "" if point.error is None else f" ± {point.error:.4f}"
     return f"{gap:+.4f}{error}"
 
 

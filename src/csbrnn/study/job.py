@@ -6,12 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 from csbrnn.study.recipe import StudyRecipe, Trial
-from csbrnn.tasks.registry import task_to_dict
 from csbrnn.tasks.roads import onwards
 
 __all__ = ["REPORT", "Job", "jobs_of"]
@@ -76,16 +75,16 @@ def jobs_of(recipe: StudyRecipe) -> tuple[Job, ...]:
 
 
 def _dense_jobs(recipe: StudyRecipe, seed: int) -> tuple[Job, Job]:
-    task = task_to_dict(recipe.task)
+    task = _written(recipe.task)
     data = task.pop("data", "")
     settings: dict[str, Any] = {
-        "task": task | {"fingerprint": recipe.task.fingerprint()},
-        "network": asdict(recipe.network),
-        "training": asdict(replace(recipe.start, seed=seed)),
+        "task": task | {"name": recipe.task.name, "fingerprint": recipe.task.fingerprint()},
+        "network": _written(recipe.network),
+        "training": _written(replace(recipe.start, seed=seed)),
         "seed": seed,
     }
     start = _job("start", f"start-seed{seed}", f"dense, seed {seed}", settings, data, {}, seed)
-    further = settings | {"training": asdict(onwards(recipe.finish, seed)), "start": start.name}
+    further = settings | {"training": _written(onwards(recipe.finish, seed)), "start": start.name}
     label = f"dense reference, seed {seed}"
     needs = {"start": start.name}
     return start, _job("dense", f"dense-seed{seed}", label, further, data, needs, seed)
@@ -97,20 +96,30 @@ def _trial_job(recipe: StudyRecipe, trial: Trial, start: Job, dense: Job) -> Job
         needs["teacher"] = dense.name
     settings = {
         **start.settings,
-        "network": asdict(replace(recipe.network, dropout=trial.dropout)),
-        "training": asdict(onwards(trial.training, trial.seed)),
-        # As written: a default that a later version adds must not make all trials new ones.
+        "network": _written(replace(recipe.network, dropout=trial.dropout)),
+        "training": _written(onwards(trial.training, trial.seed)),
         "recipe": dict(trial.written),
         "needs": needs,
     }
     if trial.permute:
         settings["permute"] = True
+    if trial.choose:
+        settings["choose"] = trial.choose
     rate = f"{trial.recipe.pruning_rate:g}x"
     slug = re.sub(r"[^a-z0-9]+", "-", f"{trial.label}-{trial.method}".lower()).strip("-")
     label = f"{trial.label}, {trial.method}, {rate}, seed {trial.seed}"
     name = f"{slug}-{rate}-seed{trial.seed}"
     job = _job("trial", name, label, settings, start.data, needs, trial.seed)
     return replace(job, names={"pattern": trial.label, "method": trial.method})
+
+
+def _written(settings: Any) -> dict[str, Any]:
+    """What differs from the defaults: one that a later version adds must not make all jobs new."""
+    return {
+        entry.name: value
+        for entry in fields(settings)
+        if (value := getattr(settings, entry.name)) != entry.default
+    }
 
 
 def _job(

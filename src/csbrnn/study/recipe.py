@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
@@ -20,8 +21,13 @@ __all__ = ["StudyRecipe", "Trial", "read_recipe"]
 
 T = TypeVar("T")
 
+_KEYS = (
+    *("name", "seeds", "reference_rate"),
+    *("task", "network", "start", "finish", "patterns", "methods", "trials"),
+)
+
 #: Keys of a method's table that are no fields of a `csbrnn.pruning.Recipe`.
-_OWN = ("training", "dropout", "teacher", "permute")
+_OWN = ("training", "dropout", "teacher", "permute", "choose")
 _FIXED = ("pattern", "density", "pruning_rate")
 
 
@@ -39,6 +45,8 @@ class Trial:
         dropout: Of the network while it is pruned.
         teacher: One of `TEACHERS`.
         permute: Whether hidden units are put in a better order first; see `csbrnn.units.permute_`.
+        choose: Patterns among which each matrix gets its own, besides the recipe's, in text form;
+            see `csbrnn.study.shapes.chosen_patterns`.
         seed: Of the dense network and of the batches.
     """
 
@@ -50,6 +58,7 @@ class Trial:
     dropout: float
     teacher: str
     permute: bool
+    choose: tuple[str, ...]
     seed: int
 
 
@@ -95,11 +104,10 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
     """
     where = str(source) if isinstance(source, Path) else "the study"
     tables = load_toml(source) if isinstance(source, Path) else dict(source)
-    known = ("name", "seeds", "task", "network", "start", "finish", "patterns", "methods", "trials")
     reasons = [
-        f"{key!r} is no key of a study; there are {', '.join(known)}"
+        f"{key!r} is no key of a study; there are {', '.join(_KEYS)}"
         for key in tables
-        if key not in known
+        if key not in _KEYS
     ]
     needed = ("name", "task", "finish", "methods", "trials")
     reasons += [f"{key!r} is missing" for key in needed if key not in tables]
@@ -135,6 +143,9 @@ def _form_reasons(tables: Mapping[str, Any]) -> list[str]:
     reasons = []
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
         reasons.append(f"name must be made of letters, digits, '_', '-' and '.', not {name!r}")
+    rate = tables.get("reference_rate", 1)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate >= 1:
+        reasons.append(f"reference_rate must be a number, at least 1, not {rate!r}")
     reasons += [
         f"{key} must be a table, not {tables[key]!r}"
         for key in ("task", "network", "start", "finish", "patterns", "methods")
@@ -223,7 +234,16 @@ def _trial(
     permute = method.get("permute", False)
     if not isinstance(permute, bool):
         raise ArgumentError(f"permute must be true or false, not {permute!r}")
-    return Trial("", "", recipe, written, training, dropout, teacher, permute, 0)
+    choose = _candidates(method.get("choose", []), recipe)
+    return Trial("", "", recipe, written, training, dropout, teacher, permute, choose, 0)
+
+
+def _candidates(texts: Any, recipe: Recipe) -> tuple[str, ...]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ArgumentError(f"choose must be a list of patterns in text form, not {texts!r}")
+    for text in texts:
+        replace(recipe, patterns={"*": parse_pattern(text)})  # refuses what the method can't do
+    return tuple(texts)
 
 
 def _listed(

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from csbrnn.study.job import Job
+from csbrnn.study.known import NOTHING, Known, missing
 from csbrnn.study.recipe import StudyRecipe
 from csbrnn.study.training_job import read_report
 from csbrnn.tasks.registry import task_to_dict
-from csbrnn.tasks.task import Score
+from csbrnn.tasks.task import Network, Score
+from csbrnn.tasks.training import Training
 
 __all__ = ["collect"]
 
 
 def collect(
-    recipe: StudyRecipe, jobs: Sequence[Job], root: Path, times: Mapping[str, Any]
+    recipe: StudyRecipe,
+    jobs: Sequence[Job],
+    root: Path,
+    times: Mapping[str, Any],
+    known: Known = NOTHING,
 ) -> dict[str, Any]:
-    """Puts together the reports of all jobs that are done.
+    """Puts together the reports of all jobs that are done, and the rows of those known before.
 
     Args:
         recipe: The study.
         jobs: From `csbrnn.study.job.jobs_of`.
         root: The study's directory.
         times: From `csbrnn.study.timing.time_models`, or empty.
+        known: From an earlier result file. What was trained anew comes in place of it.
 
     Returns:
         The result file: see docs/studies.md.
     """
-    reports = [(job, read_report(job, root)) for job in jobs if job.done(root)]
-    references = {job.seed: report for job, report in reports if job.kind == "dense"}
+    reports = {job.name: read_report(job, root) for job in jobs if job.done(root)}
+    references = {
+        job.seed: reports[job.name] for job in jobs if job.kind == "dense" and job.name in reports
+    }
+    timing = {key: times[key] for key in ("environment", "settings") if key in times}
     task = task_to_dict(recipe.task)
     task.pop("data", None)  # where it lies is no one else's business
     return {
@@ -45,12 +56,14 @@ def collect(
         },
         "recipe": {key: value for key, value in recipe.source.items() if key != "task"},
         "jobs": len(jobs),
-        "done": len(reports),
-        "timing": {key: times[key] for key in ("environment", "settings") if key in times},
+        "done": len(jobs) - sum(not job.done(root) for job in missing(jobs, known)),
+        "timing": timing or known.timing,
         "rows": [
-            _row(recipe, job, report, references, times)
-            for job, report in reports
-            if job.kind != "start"
+            _row(recipe, job, reports[job.name], references, times)
+            if job.name in reports
+            else known.row(job.name, timing)
+            for job in jobs
+            if job.kind != "start" and (job.name in reports or job.name in known.rows)
         ],
     }
 
@@ -67,6 +80,7 @@ def _row(
     time = times.get("rows", {}).get(job.name, {})
     recipe_used = report.get("recipe", {"pattern": "dense", "density": 1.0})
     row: dict[str, Any] = {
+        "job": job.name,
         "task": recipe.task.name,
         "label": job.names.get("pattern", "dense"),
         "pattern": recipe_used["pattern"],
@@ -89,7 +103,10 @@ def _row(
         "us_per_step": time.get("median_us"),
         "us_per_step_iqr": time.get("iqr_us"),
         "train_step_ms": report["step_ms"],
-        "settings": {key: settings[key] for key in ("network", "training")}
+        "settings": {
+            "network": asdict(Network(**settings["network"])),
+            "training": asdict(Training(**settings["training"])),
+        }
         | ({"recipe": recipe_used} if pruned else {}),
         "machine": report["environment"]["cpu"],
         "commit": report["environment"]["git_commit"],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from torch import nn
 from csbrnn.bench import describe_environment
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import PackedModel, save
-from csbrnn.nn import pack
+from csbrnn.nn import Recurrent, pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
+from csbrnn.study.atomic_json import write_atomically
 from csbrnn.study.job import REPORT, Job
+from csbrnn.study.shapes import chosen_patterns
+from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_, shrink
 
-__all__ = ["PACKED", "read_report", "run_job", "write_atomically"]
+__all__ = ["PACKED", "read_report", "run_job"]
 
 PACKED = "int8"
 """Directory, within a job's own, of the packed model."""
@@ -52,7 +55,7 @@ def run_job(
     """
     directory = job.directory(root)
     directory.mkdir(parents=True, exist_ok=True)
-    task = _task(job)
+    task = _task(json.dumps(job.settings["task"]), job.data)
     network = Network(**job.settings["network"])
     model = task.build(network, seed=job.seed)
     if "start" in job.needs:
@@ -107,19 +110,14 @@ def read_report(job: Job, root: Path) -> dict[str, Any]:
     return report
 
 
-def write_atomically(path: Path, data: dict[str, Any]) -> None:
-    """Writes JSON so that a kill leaves the old file or the new one, never half."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _task(job: Job) -> Task:
-    settings = dict(job.settings["task"])
-    fingerprint = settings.pop("fingerprint")
-    task = task_from_dict(settings | {"data": job.data})
+@lru_cache(maxsize=1)  # tasks keep what they have read and made; jobs of a study share one
+def _task(settings: str, data: str) -> Task:
+    """The task of a job, from its settings in JSON."""
+    written = json.loads(settings)
+    fingerprint = written.pop("fingerprint")
+    task = task_from_dict(written | {"data": data})
     if task.fingerprint() != fingerprint:
-        raise ArgumentError(f"{job.label}: the data has changed since the study began; begin anew")
+        raise ArgumentError("the data has changed since the study began; begin anew")
     return task
 
 
@@ -127,11 +125,14 @@ def _pruner(job: Job, root: Path, task: Task, network: Network, model: nn.Module
     recipe = Recipe.from_dict(job.settings["recipe"])
     if job.settings.get("permute"):
         permute_(model, recipe)
+    if "choose" in job.settings:
+        recipe = chosen_patterns(model, recipe, job.settings["choose"], job.directory(root))
     if "teacher" not in job.needs:
         return prune_(model, recipe)
+    taught_by = root / job.needs["teacher"]
     teacher = task.build(network, seed=job.seed)
-    teacher.load_state_dict(load_weights(root / job.needs["teacher"]))
-    return prune_(model, recipe, teacher=teacher)
+    teacher.load_state_dict(load_weights(taught_by))
+    return prune_(model, recipe, teacher=Remembering(teacher, answers_of(taught_by)))
 
 
 def _plain(score: Score) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _recurrent_weights(model: nn.Module) -> list[str]:
     return [
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
-        if isinstance(module, nn.RNNBase)
+        if isinstance(module, nn.RNNBase | Recurrent)
         for name, _ in module.named_parameters(recurse=False)
         if name.startswith("weight")
     ]

@@ -41,7 +41,7 @@ class CharLM(nn.Module):
         num_layers: Recurrent layers.
         embedding_size: Features of a character.
         dropout: Share of outputs dropped in training, between layers and before the last.
-        cell: "lstm" or "gru".
+        cell: One of `csbrnn.tasks.task.CELLS`.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ def window_loss(
     windows = corpus.batch(rng, training.batch, training.seq_len)
     tokens, targets = (torch.from_numpy(window).to(device) for window in windows)
     logits, *_ = model(tokens)
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 @torch.no_grad()

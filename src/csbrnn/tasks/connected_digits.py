@@ -119,7 +119,7 @@ class ConnectedDigits(Task):
         targets = torch.tensor([digit + 1 for string in strings for digit in string.digits])
         counts = torch.tensor([len(string.digits) for string in strings])
         return functional.ctc_loss(
-            logits.log_softmax(-1),
+            logits.float().log_softmax(-1),
             targets.to(logits.device),
             lengths,
             counts,
@@ -232,12 +232,13 @@ def pink_noise(count: int, rate: int, rng: np.random.Generator) -> npt.NDArray[n
     Shape:
         returns: (count,)
     """
-    spectrum = np.fft.rfft(rng.standard_normal(count))
-    frequencies = np.fft.rfftfreq(count, 1 / rate)
+    longer = 1 << max(count - 1, 0).bit_length()  # transforms of other lengths take 5 times as long
+    spectrum = np.fft.rfft(rng.standard_normal(longer))
+    frequencies = np.fft.rfftfreq(longer, 1 / rate)
     heard = frequencies >= _LOWEST_HZ
     spectrum[heard] /= np.sqrt(frequencies[heard])
     spectrum[~heard] = 0
-    noise = np.fft.irfft(spectrum, count)
+    noise = np.fft.irfft(spectrum, longer)[:count]
     pink: npt.NDArray[np.float64] = noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12)
     return pink
 

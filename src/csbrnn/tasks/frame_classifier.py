@@ -63,7 +63,7 @@ def last_logits(model: nn.Module, sequences: Sequence[npt.NDArray[np.float32]]) 
     features, lengths = padded(sequences, next(model.parameters()).device)
     logits, *_ = model(features)
     last: Tensor = logits[lengths.to(logits.device) - 1, torch.arange(len(sequences))]
-    return last
+    return last.float()
 
 
 @torch.no_grad()

@@ -21,6 +21,9 @@ __all__ = ["Training", "fit"]
 #: Seconds of training that an interruption may cost.
 _CHECKPOINT_EVERY_S = 10.0
 
+#: What `Training.autocast` may be. Half precision is none: its range needs losses to be scaled.
+_AUTOCASTS = {"bfloat16": torch.bfloat16}
+
 #: Where the rate ends, as a share of its peak.
 _LAST_RATE = 0.02
 
@@ -40,6 +43,9 @@ class Training:
         seq_len: Time steps a sequence, for tasks that cut their sequences from a stream.
         clip: Largest norm of the gradient.
         seed: Determines the batches; training repeats exactly on one machine.
+        autocast: Format of the products while training: "bfloat16", or None for that of the
+            weights. The weights stay fp32, and so do losses, gradients of weights and measures.
+            Where the machine has instructions for it, training is faster (*measured*: by half).
 
     Raises:
         ArgumentError: A setting is out of range; the message lists all.
@@ -53,6 +59,7 @@ class Training:
     seq_len: int = 64
     clip: float = 1.0
     seed: int = 0
+    autocast: str | None = None
 
     def __post_init__(self) -> None:
         reasons = [
@@ -67,6 +74,11 @@ class Training:
         ]
         if not isinstance(self.decay_from, int | float) or not 0 <= self.decay_from <= 1:
             reasons.append(f"decay_from must lie in [0, 1], not {self.decay_from!r}")
+        if self.autocast is not None and self.autocast not in _AUTOCASTS:
+            reasons.append(
+                f"autocast must be {', '.join(map(repr, _AUTOCASTS))} or left out, "
+                f"not {self.autocast!r}"
+            )
         if reasons:
             raise ArgumentError("training can't work: " + "; ".join(reasons))
 
@@ -111,7 +123,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = training.rate(step)
         # Batches depend on the step alone, so a resumed run sees what an unbroken one would.
-        task_loss = batch_loss(model, np.random.default_rng((training.seed, step)))
+        with _autocast(model, training):
+            task_loss = batch_loss(model, np.random.default_rng((training.seed, step)))
         loss = task_loss if pruner is None else pruner.loss(task_loss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -124,6 +137,12 @@ def fit(
         if step + 1 == training.steps or time.monotonic() - saved > _CHECKPOINT_EVERY_S:
             _save(checkpoint, step + 1, model, optimizer, pruner, training)
             saved = time.monotonic()
+
+
+def _autocast(model: nn.Module, training: Training) -> torch.autocast:
+    device = next(model.parameters()).device.type
+    form = _AUTOCASTS.get(training.autocast or "")
+    return torch.autocast(device, dtype=form, enabled=form is not None)
 
 
 def _save(
