@@ -27,7 +27,7 @@ RESULT = Path(__file__).resolve().parent / "results" / "synthesis.json"
 
 #: Network, arch, family, seeds of the placer (none: not placed).
 ROWS = (
-    ("small", "pe16", "ecp5", (1,)),
+    ("small", "pe16", "ecp5", (1, 2)),
     ("sr", "pe256", "xilinx", ()),
     ("mt", "pe256", "xilinx", ()),
     ("sr", "pe512", "xilinx", ()),

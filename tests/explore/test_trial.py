@@ -112,6 +112,6 @@ def test_what_an_accelerator_has_no_memory_for_is_refused(tmp_path):
     read = recipe(tmp_path, explore={"arch": "pe16", "objectives": ["metric", "cycles"]})
     steps = []
     laboratory = Laboratory(read, tmp_path / "out", lambda what, share: steps.append(what))
-    refused = laboratory.run(Configuration("lstm", 48, 1, CSB, 1.0, "fixed16"))
+    refused = laboratory.run(Configuration("lstm", 160, 1, CSB, 1.0, "fixed16"))
     assert (refused.ended, steps) == ("refused", [])
     assert "cycles: " in refused.reason
