@@ -80,7 +80,7 @@ RUNS: dict[str, tuple[tuple[str, ...], float]] = {
     "small16": ((), 40.0),
     "small64": ((), 40.0),
 }
-"""Case -> layouts, and seconds of measuring. Ours: some fifty turns for everyone."""
+"""Case -> layouts, and seconds of measuring. Ours: some thirty turns for everyone."""
 
 
 def bench(case: str) -> str:

@@ -47,7 +47,6 @@ class Operands:
         self._program, self._addresses, self._parts = program, addresses, parts
         self._places: dict[_Key, int] = {}
         self._valid: set[_Key] = set()
-        self._start = start
         self._pending: dict[int, int] = {}
         sums_floats = 0
         for group in pending:

@@ -174,7 +174,7 @@ class Products:
         matrix, weights = self._matrices[term.matrix], self._weights(term.matrix)
         rows = (term.row_start, term.row_stop)
         if matrix.precision.rounds_operand:
-            line_cost = LINE_COSTS.get(self._isa, LINE_COST) if self._isa else LINE_COST
+            line_cost = LINE_COSTS.get(self._isa or "", LINE_COST)
             return tile_int8_matrix(matrix, weights, rows, bounds, line_cost)
         return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
 

@@ -152,19 +152,6 @@ static inline csbrnn_lines csbrnn_lines_of(const unsigned char *indices, size_t 
     return (csbrnn_lines){indices, (const void *)high, (const void *)start};
 }
 
-/* The operand's bytes at x that line l names, one by one: 16 for each of four strips. */
-static inline const uint8_t *csbrnn_gather(uint8_t *to, unsigned windows, const uint8_t *x,
-                                           const csbrnn_lines *lines, size_t l) {
-    const uint8_t *numbers = lines->numbers + 64 * l;
-    uint64_t high = windows > 4 ? lines->high[l] : 0;
-    x += 64 * (size_t)lines->start[l];
-    if (high == 0)
-        for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k]];
-    else
-        for (unsigned k = 0; k < 64; k++, high >>= 1) to[k] = x[numbers[k] + 256 * (high & 1)];
-    return to;
-}
-
 static inline size_t csbrnn_lines_nbytes(size_t lines, unsigned windows) {
     return (64u + 2u + (windows > 4 ? 8u : 0u)) * lines;
 }

@@ -114,20 +114,7 @@ static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathere
     return i_dot(s, operand, _mm512_loadu_si512(w));
 }
 #else
-typedef const uint8_t *igathered;
-static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
-                                 const csbrnn_lines *lines, size_t l) {
-    return csbrnn_gather(to, windows, x, lines, l);
-}
-static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
-    size_t count = 0;
-    for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
-    *n = count;
-    return to;
-}
-static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
-    return isum_dot(s, w, group, x + at);
-}
+#include "simd_int8_bytes.h"
 #endif
 
 /* Sums of two strips of 8 rows: neighbouring lanes belong to one row. */

@@ -38,25 +38,7 @@ static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
     return v_load(taken);
 }
 
-typedef const uint8_t *igathered;
-
-static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
-                                 const csbrnn_lines *lines, size_t l) {
-    return csbrnn_gather(to, windows, x, lines, l);
-}
-
-/* Bytes of x that the mask names; their number. */
-static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
-    size_t count = 0;
-    for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
-    *n = count;
-    return to;
-}
-
-/* isum_dot with the gathered bytes from `at` on. */
-static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
-    return isum_dot(s, w, group, x + at);
-}
+#include "simd_int8_bytes.h"
 
 /* Sums of a strip: `group` rows of 16 / group neighbouring lanes. */
 static inline void isum_rows(isum a, unsigned group, int32_t *rows) {

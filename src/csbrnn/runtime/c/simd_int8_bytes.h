@@ -1,0 +1,33 @@
+/* Operands gathered one by one, into memory: where no instruction permutes that many bytes. */
+#ifndef CSBRNN_SIMD_INT8_BYTES_H
+#define CSBRNN_SIMD_INT8_BYTES_H
+
+typedef const uint8_t *igathered;
+
+/* The operand's bytes at x that line l names: 16 for each of four strips. */
+static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
+                                 const csbrnn_lines *lines, size_t l) {
+    const uint8_t *numbers = lines->numbers + 64 * l;
+    uint64_t high = windows > 4 ? lines->high[l] : 0;
+    x += 64 * (size_t)lines->start[l];
+    if (high == 0)
+        for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k]];
+    else
+        for (unsigned k = 0; k < 64; k++, high >>= 1) to[k] = x[numbers[k] + 256 * (high & 1)];
+    return to;
+}
+
+/* Bytes of x that the mask names; their number. */
+static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
+    size_t count = 0;
+    for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
+    *n = count;
+    return to;
+}
+
+/* isum_dot with the gathered bytes from `at` on. */
+static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
+    return isum_dot(s, w, group, x + at);
+}
+
+#endif
