@@ -1,9 +1,12 @@
 """Tiling of CSB blocks with free rows, in int8.
 
-Pieces of at most 31 rows and 64 columns, each with two masks of 64 bits: its rows from a multiple
+Pieces of at most 32 rows and 64 columns, each with two masks of 64 bits: its rows from a multiple
 of 16 on, and its columns. Tiles hold 16 rows of 4 columns; what is left of the rows is one strip of
 8 rows (8 columns a tile) and one of 4 (16 columns). Pieces are sorted by class (rows rounded up to
 4) and by their number of columns, so that a kernel's loops seldom change their trip counts.
+
+Rows come in the order in which sums are scattered most cheaply: those that are 16 apart follow one
+another. Then byte w of 16 numbers of 32 bits says which of a piece's sums go to the w-th 16 rows.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ __all__ = ["Int8BlockTiles", "Int8Blocks", "cut_int8_blocks", "tile_int8_blocks"
 
 _WINDOW: Final = 64
 """Columns that a block's mask of 64 bits covers."""
+_PLACES: Final = np.arange(64) % STRIP * 4 + np.arange(64) // STRIP
+"""Bit of the mask, and so place among a piece's rows, of each row of the 64."""
 
 
 @dataclass(frozen=True)
@@ -137,24 +142,39 @@ def tile_int8_blocks(
             continue
         of = blocks.piece[part]
         heads = np.zeros(part.size, INT8_BLOCK)
-        heads["rows"], heads["columns"] = pieces.mask[of], blocks.mask[part]
+        heads["rows"], heads["columns"] = _in_places(pieces.mask[of]), blocks.mask[part]
         heads["row"], heads["column"] = pieces.base[of] - start, blocks.base[part]
         height = int(group[part[0]])
         cuts = np.flatnonzero(np.diff(blocks.columns[part])) + 1
-        tiled = [_tile(blocks, dense, same, height) for same in np.split(part, cuts)]
+        tiled = [_tile(blocks, dense, row_start, same, height) for same in np.split(part, cuts)]
         values = np.concatenate([t.reshape(-1, 64) for t in tiled])
         yield Int8BlockTiles(height, int(pieces.windows[of[0]]), heads, values)
 
 
+def _in_places(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Masks with the bit of each row where `_PLACES` has it."""
+    placed = np.zeros_like(rows)
+    for row, place in enumerate(_PLACES):
+        placed |= (rows >> np.uint64(row) & np.uint64(1)) << np.uint64(place)
+    return placed
+
+
 def _tile(
-    blocks: Int8Blocks, dense: NDArray[np.int8], part: NDArray[np.int64], height: int
+    blocks: Int8Blocks,
+    dense: NDArray[np.int8],
+    row_start: int,
+    part: NDArray[np.int64],
+    height: int,
 ) -> NDArray[np.int8]:
     """Tile pieces of one class that have one number of columns. Shape: (pieces, bytes)."""
     matrix, pieces, of = blocks.matrix, blocks.rows, blocks.piece[part]
     n = int(blocks.columns[part[0]])
     number = np.arange(height)
     there = number < pieces.rows[of][:, None]
-    row = matrix.rows[np.where(there, pieces.first[of][:, None] + number, 0)]
+    row = matrix.rows[np.where(there, pieces.first[of][:, None] + number, 0)].astype(np.int64)
+    within = np.where(there, row - row_start - pieces.base[of][:, None], 0)
+    order = np.argsort(np.where(there, _PLACES[within], _WINDOW), axis=1, kind="stable")
+    row = np.take_along_axis(row, order, axis=1)
     column = matrix.cols[blocks.first[part][:, None] + np.arange(n)]
     weights = np.zeros((part.size, height, padded(n)), np.int8)
     found = dense[row[:, :, None], column[:, None, :]]

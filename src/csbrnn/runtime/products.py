@@ -15,8 +15,8 @@ from csbrnn.runtime import layout
 from csbrnn.runtime.operands import Operands
 from csbrnn.runtime.tiling import Section, balance, tile_matrix
 from csbrnn.runtime.tiling_int8 import (
-    LINE_COST,
-    LINE_COSTS,
+    COSTS,
+    DEFAULT_COSTS,
     Int8Section,
     scale_section,
     tile_int8_matrix,
@@ -174,8 +174,8 @@ class Products:
         matrix, weights = self._matrices[term.matrix], self._weights(term.matrix)
         rows = (term.row_start, term.row_stop)
         if matrix.precision.rounds_operand:
-            line_cost = LINE_COSTS.get(self._isa or "", LINE_COST)
-            return tile_int8_matrix(matrix, weights, rows, bounds, line_cost)
+            fixed = COSTS.get(self._isa or "", DEFAULT_COSTS)
+            return tile_int8_matrix(matrix, weights, rows, bounds, fixed)
         return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
 
     def _weights(self, name: str) -> NDArray[Any]:

@@ -15,7 +15,7 @@ meet, the sums are exact. A last section of kind *scale* says how sums become fl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from csbrnn.runtime.column_lines import ColumnLines
 from csbrnn.runtime.layout import LINE_COLUMNS, QUAD_HEAD, STRIP, padded
 from csbrnn.runtime.tiling import Strips
 
-__all__ = ["LINE_COST", "LINE_COSTS", "Int8Section", "scale_section", "tile_int8_matrix"]
+__all__ = ["COSTS", "DEFAULT_COSTS", "Costs", "Int8Section", "scale_section", "tile_int8_matrix"]
 
 _TILE: Final = 64
 _GROUPS: Final = (16, 8, 4)
@@ -34,16 +34,28 @@ _MOST_WINDOWS: Final = {16: 8, 8: 4, 4: 4}
 """Reach of a line. 8 windows take twice the permutations of 4 and pad 10% less, which pays where a
 line has 1024 bytes of weights. Measured on Zen 4, SR, in us of 17 to 23: strips of 16 rows -1, of 8
 and of 4 rows +1."""
-LINE_COSTS: Final = {"avx512_vnni": 2.0}
-"""Time of looking up one line, relative to one tile, by instruction set."""
-LINE_COST: Final = 25.0
-"""The same where bytes are looked up one by one. Measured with AVX2: 34 ns, and 1.4 for a tile."""
-_BLOCK_COST: Final = 7.0
-"""Fixed cost of a block, in tiles: its scatter and loop ends."""
 _STRIP_COST: Final = 0.5
 """Fixed cost of a strip, in tiles: the end of its sums."""
 
 Int8Array = NDArray[np.int8]
+
+
+class Costs(NamedTuple):
+    """What is not proportional to tiles, relative to the time of one tile.
+
+    Attributes:
+        line: Looking one line of columns up.
+        block: A block's operand, its scatter and the ends of its loops.
+    """
+
+    line: float
+    block: float
+
+
+COSTS: Final = {"avx512_vnni": Costs(line=2.0, block=3.5)}
+"""By instruction set. Measured on Zen 4, SR: a block of 64 x 64 takes 8 ns, a tile of it 0.9."""
+DEFAULT_COSTS: Final = Costs(line=25.0, block=7.0)
+"""Where bytes are looked up one by one. Measured with AVX2: 34 ns a line, and 1.4 a tile."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def tile_int8_matrix(
     dense: Int8Array,
     rows: tuple[int, int],
     bounds: NDArray[np.int64],
-    line_cost: float = LINE_COST,
+    fixed: Costs = DEFAULT_COSTS,
 ) -> list[list[Int8Section]]:
     """Tile some rows of a matrix, share by share.
 
@@ -90,7 +102,7 @@ def tile_int8_matrix(
         dense: The values of `Matrix.to_quantized`.
         rows: First and last + 1 of the rows to use.
         bounds: Rows, counted from the first, at which shares begin and end.
-        line_cost: What a line of columns takes where this will run, in tiles.
+        fixed: What lines and blocks take where this will run.
 
     Returns:
         Each share's sections; rows counted from the share's first.
@@ -103,12 +115,12 @@ def tile_int8_matrix(
     costs: dict[str | int, float] = {"dense": padded(width, 4) * padded(len(kept)) / _TILE}
     for group in _GROUPS:
         candidates[group] = _Strips(kept, rows[0], bounds, group)
-        costs[group] = candidates[group].cost(line_cost)
+        costs[group] = candidates[group].cost(fixed.line)
     blocks: Int8Blocks | None = None
     whole_strips = not (bounds[:-1] % STRIP).any()
     if isinstance(matrix, CSBMatrix) and matrix.row_group < STRIP and whole_strips:
         blocks = cut_int8_blocks(matrix, rows, bounds)
-        costs["blocks"] = blocks.tiles + _BLOCK_COST * blocks.count
+        costs["blocks"] = blocks.tiles + fixed.block * blocks.count
     best = min(costs, key=lambda choice: costs[choice])
     for share, sections in enumerate(shares):
         start, stop = int(bounds[share]), int(bounds[share + 1])

@@ -149,7 +149,8 @@ static int check_int8_blocks(checked *c, const csbrnn_section *s, const csbrnn_s
     const csbrnn_int8_block *head = at(c, s->heads);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         uint64_t mask = head->rows, rows = 0, columns = 0;
-        if (s->windows < 4 && mask >> 16u * s->windows) return 0;
+        for (unsigned w = s->windows; w < 4; w++)
+            if (mask >> w & 0x1111111111111111u) return 0; /* rows 16 w .. 16 w + 15 */
         for (; mask; mask &= mask - 1) rows++;
         for (mask = head->columns; mask; mask &= mask - 1) columns++;
         if (rows > s->group || head->column > s->source_length) return 0;

@@ -157,7 +157,8 @@ static inline size_t csbrnn_lines_nbytes(size_t lines, unsigned windows) {
 }
 
 typedef struct {
-    uint64_t rows, columns; /* as bits, from `row` (of the span) and from `column` */
+    uint64_t rows;    /* bit 4 j + w: row `row + 16 w + j` of the span; weights in this order */
+    uint64_t columns; /* bit j: column `column + j` */
     uint32_t row, column;
 } csbrnn_int8_block;
 

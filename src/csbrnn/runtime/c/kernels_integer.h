@@ -114,30 +114,37 @@ static inline void dense_int8(const csbrnn_section *s, const unsigned char *imag
     }
 }
 
-/* Blocks of one class, `rows` (a multiple of 4 up to 32): see blocks() of kernels_product.h. */
-static inline void blocks_int8(unsigned rows, const csbrnn_section *s, const unsigned char *image,
-                               const uint8_t *x, int32_t *sums) {
+/* Blocks of one class, `rows` (a multiple of 4 up to 32), whose masks reach over `windows` runs of
+ * 16 rows: see blocks() of kernels_sections.h. */
+static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
+                               const unsigned char *image, const uint8_t *x, int32_t *sums) {
     const csbrnn_int8_block *head = (const void *)(image + s->heads);
     const int8_t *w = (const void *)(image + s->values);
     const unsigned full = rows / 16, rest = rows % 16;
-    uint8_t buffer[128] = {0};
+    uint8_t operand[128] = {0};
     for (uint32_t k = 0; k < s->count; k++, head++) {
         isum a = isum_zero(), b = a, c = a, d = a;
-        size_t n;
-        const igathered g = i_compress(buffer, x + head->column, head->columns, &n);
+        const size_t n = i_compress(operand, x + head->column, head->columns);
         if (full == 2)
             for (size_t t = 0; t < n; t += 4, w += 128) {
-                a = isum_dot_at(a, w, 16, g, t);
-                b = isum_dot_at(b, w + 64, 16, g, t);
+                a = isum_dot(a, w, 16, operand + t);
+                b = isum_dot(b, w + 64, 16, operand + t);
             }
         if (full == 1)
-            for (size_t t = 0; t < n; t += 4, w += 64) a = isum_dot_at(a, w, 16, g, t);
+            for (size_t t = 0; t < n; t += 4, w += 64) a = isum_dot(a, w, 16, operand + t);
         if (rest & 8)
-            for (size_t t = 0; t < n; t += 8, w += 64) c = isum_dot_at(c, w, 8, g, t);
+            for (size_t t = 0; t < n; t += 8, w += 64) c = isum_dot(c, w, 8, operand + t);
         if (rest & 4)
-            for (size_t t = 0; t < n; t += 16, w += 64) d = isum_dot_at(d, w, 4, g, t);
-        i_scatter(sums + head->row, head->rows, s->windows, rows, a, b, c, d);
+            for (size_t t = 0; t < n; t += 16, w += 64) d = isum_dot(d, w, 4, operand + t);
+        i_scatter(sums + head->row, head->rows, windows, rows, a, b, c, d);
     }
+}
+
+/* Windows are a constant where blocks are 64 rows high: unrolled, a block takes 2 cycles of 30 less. */
+static inline void blocks_of(unsigned rows, const csbrnn_section *s, const unsigned char *image,
+                             const uint8_t *x, int32_t *sums) {
+    if (s->windows == 4) blocks_int8(rows, 4, s, image, x, sums);
+    else blocks_int8(rows, s->windows, s, image, x, sums);
 }
 
 /* (scale * scales) * sums: rows of a product. */
@@ -168,14 +175,14 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
         case CSBRNN_STRIPS * 64 + 16: strips_of(16, s, image, x, sums); break;
         case CSBRNN_STRIPS * 64 + 8: strips_of(8, s, image, x, sums); break;
         case CSBRNN_STRIPS * 64 + 4: strips_of(4, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 4: blocks_int8(4, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 8: blocks_int8(8, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 12: blocks_int8(12, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 16: blocks_int8(16, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 20: blocks_int8(20, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 24: blocks_int8(24, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 28: blocks_int8(28, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 32: blocks_int8(32, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 4: blocks_of(4, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 8: blocks_of(8, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 12: blocks_of(12, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 16: blocks_of(16, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 20: blocks_of(20, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 24: blocks_of(24, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 28: blocks_of(28, s, image, x, sums); break;
+        case CSBRNN_BLOCKS * 64 + 32: blocks_of(32, s, image, x, sums); break;
         case CSBRNN_SCALE * 64 + 16: scale_rows(y, sums, s, image, *operand); break;
         default: break; /* csbrnn_image_check lets nothing else through */
     }

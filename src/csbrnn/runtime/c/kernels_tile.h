@@ -74,7 +74,8 @@ static inline void scatter(vf low, vf high, int two, uint64_t mask, unsigned win
     for (unsigned w = 0; w < windows; w++) {
         unsigned done = (unsigned)__builtin_popcountll(mask & ((1ull << 16 * w) - 1u));
         vmask lanes = (vmask)(mask >> 16 * w);
-        __m512i from = _mm512_maskz_expand_epi32(lanes, _mm512_loadu_si512(numbers + (done & 31u)));
+        __m512i from = _mm512_loadu_si512(numbers + (done & 31u));
+        from = _mm512_mask_expand_epi32(v_no_old(), lanes, from);
         vf rows = two ? _mm512_permutex2var_ps(low, from, high)
                       : _mm512_permutexvar_ps(from, low);
         vf old = v_load(y + 16 * w);

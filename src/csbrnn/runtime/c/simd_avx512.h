@@ -50,6 +50,15 @@ static inline vf v_exponent(vf a) {
     return _mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_castps_si512(a), 23));
 }
 
+/* Zero, as the destination of an expansion or compression. On Zen 4 these wait for what their
+ * destination held before, even where they are told to clear it: from block to block one after
+ * another, a chain as long as a block (measured: 47 us a step instead of 39). */
+static inline __m512i v_no_old(void) {
+    __m512i zero = _mm512_setzero_si512();
+    __asm__("" : "+v"(zero)); /* or the compiler would let the instruction clear it */
+    return zero;
+}
+
 /* A broadcast load with a merge mask is a load and a blend in one: no shuffle, no temporary. */
 static inline vf v_broadcast_into(vf a, vmask lanes, const float *p) {
     return _mm512_mask_broadcastss_ps(a, lanes, _mm_load_ss(p));

@@ -96,11 +96,13 @@ static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x
     return found;
 }
 
-static inline igathered i_compress(uint8_t *to, const uint8_t *x, uint64_t columns, size_t *n) {
-    (void)to;
-    *n = (size_t)__builtin_popcountll(columns);
-    return _mm512_maskz_compress_epi8(columns, _mm512_loadu_si512(x));
+/* Through memory: loads that broadcast leave the shuffles to i_compress and i_scatter. */
+static inline size_t i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
+    const __m512i all = _mm512_loadu_si512(x);
+    _mm512_storeu_si512(to, _mm512_mask_compress_epi8(v_no_old(), columns, all));
+    return (size_t)__builtin_popcountll(columns);
 }
+
 static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at) {
     const __m512i quarters = _mm512_setr_epi64(0, 1, 0, 1, 0, 1, 0, 1);
     __m512i operand;
@@ -178,54 +180,63 @@ static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group
     }
 }
 
-/* Adds to 16 rows those of a block, packed in low and high, that `lanes` names: `from` is their
- * places. */
-static inline void i_scatter16(int32_t *sums, vmask lanes, __m128i from, int two, __m512i low,
-                               __m512i high) {
-    __m512i places = _mm512_cvtepu8_epi32(from);
-    __m512i rows = two ? _mm512_permutex2var_epi32(low, places, high)
-                       : _mm512_permutexvar_epi32(places, low);
-    __m512i old = _mm512_loadu_si512(sums);
-    _mm512_storeu_si512(sums, _mm512_mask_add_epi32(old, lanes, old, rows));
-}
+/* Where sums lie among a block's 32, low and high, by their places: strips of 16 rows as they are;
+ * those of 8, two lanes a row, and of 4, four lanes a row, where i_scatter leaves them. */
+static const uint8_t i_places[8][32] = {
+    {0, 4, 8, 12},
+    {0, 2, 4, 6, 8, 10, 12, 14},
+    {0, 2, 4, 6, 8, 10, 12, 14, 1, 5, 9, 13},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 24, 28},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 26, 28, 30},
+    {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
+     14, 15, 16, 18, 20, 22, 24, 26, 28, 30, 17, 21, 25, 29},
+    {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+     16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31}};
 
-#ifndef CSBRNN_AVX512_VNNI
-/* The numbers 0, 1, 2, .. at the bits of a mask: what VBMI2 has an instruction for. */
-static inline __m128i i_places(unsigned lanes, unsigned first) {
-    __m512i number = _mm512_add_epi32(_mm512_set1_epi32((int)first),
-                                      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
-                                                        13, 14, 15));
-    return _mm512_cvtepi32_epi8(_mm512_maskz_expand_epi32((vmask)lanes, number));
-}
+/* For each row of 64 the lane of its sum, or `none`; byte 4 j + w is that of row 16 w + j. */
+static inline __m512i i_lanes(uint64_t mask, const uint8_t *places, char none) {
+    const __m512i nowhere = _mm512_set1_epi8(none);
+#ifdef CSBRNN_AVX512_VNNI
+    const __m256i all = _mm256_loadu_si256((const __m256i *)(const void *)places);
+    return _mm512_mask_expand_epi8(nowhere, mask, _mm512_castsi256_si512(all));
+#else
+    uint8_t lanes[64];
+    _mm512_storeu_si512(lanes, nowhere);
+    for (; mask; mask &= mask - 1) lanes[__builtin_ctzll(mask)] = *places++;
+    return _mm512_loadu_si512(lanes);
 #endif
+}
 
+/* Every step is chosen to leave the shuffles alone, of which there is one a cycle: lanes of a row
+ * are summed by shifts, and a window's places come out of i_lanes by a shift. Rows that a block
+ * lacks take lane 31, which is zero, for its weights are padding; with 32 rows it may not be, and
+ * they are masked. */
 static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
                              isum b, isum c, isum d) {
     __m512i tail = isum_zero();
-    if (rows & 8) tail = i_fold8(c, c);
+    if (rows & 8) tail = _mm512_maskz_add_epi32(0x5555, c, _mm512_srli_epi64(c, 32));
     if (rows & 4) {
-        __m512i four = i_fold4(d, d, d, d);
-        tail = rows & 8 ? _mm512_mask_blend_epi32(0x0f00, tail, four) : four;
+        const __m512i pairs = _mm512_add_epi32(d, _mm512_srli_epi64(d, 32));
+        const __m512i one = _mm512_shuffle_epi32(pairs, (_MM_PERM_ENUM)0x00);
+        const __m512i other = _mm512_shuffle_epi32(pairs, (_MM_PERM_ENUM)0xaa);
+        tail = _mm512_mask_add_epi32(tail, rows & 8 ? 0x2222 : 0x1111, one, other);
     }
-    const __m512i low = rows >= 16 ? a : tail, high = rows == 32 ? b : tail;
-#define SCATTER(w, places) \
-    i_scatter16(sums + 16 * w, (vmask)(mask >> 16 * w), places, rows > 16, low, high)
-#ifdef CSBRNN_AVX512_VNNI
-    static const uint8_t numbers[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
-                                        15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
-                                        30, 31};
-    const __m512i from = _mm512_maskz_expand_epi8(mask, _mm512_loadu_si512(numbers));
-    SCATTER(0, _mm512_castsi512_si128(from));
-    if (windows > 1) SCATTER(1, _mm512_extracti32x4_epi32(from, 1));
-    if (windows > 2) SCATTER(2, _mm512_extracti32x4_epi32(from, 2));
-    if (windows > 3) SCATTER(3, _mm512_extracti32x4_epi32(from, 3));
-#else
-    for (unsigned w = 0, done = 0; w < windows; w++) {
-        const unsigned lanes = (unsigned)(mask >> 16 * w) & 0xffff;
-        SCATTER(w, i_places(lanes, done));
-        done += (unsigned)__builtin_popcount(lanes);
+    const __m512i low = rows >= 16 ? a : tail;
+    const __m512i high = rows == 32 ? b : rows > 16 ? tail : isum_zero();
+    const __m512i absent = _mm512_set1_epi32(0x80);
+    __m512i lanes = i_lanes(mask, i_places[rows / 4 - 1], (char)(rows == 32 ? 0x80 : 31));
+#define SCATTER(w)                                                                                 \
+    if (windows > w) {                                                                             \
+        __m512i sum = _mm512_permutex2var_epi32(low, lanes, high);                                 \
+        if (rows == 32) sum = _mm512_maskz_mov_epi32(_mm512_testn_epi32_mask(lanes, absent), sum); \
+        i_add16(sums + 16 * w, sum);                                                               \
+        lanes = _mm512_srli_epi32(lanes, 8);                                                       \
     }
-#endif
+    SCATTER(0)
+    SCATTER(1)
+    SCATTER(2)
+    SCATTER(3)
 #undef SCATTER
 }
 

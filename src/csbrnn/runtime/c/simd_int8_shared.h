@@ -66,7 +66,8 @@ static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group
     i_add(sums + row[3], group, d);
 }
 
-/* Adds a block's rows, packed in a, b (16 each), c (8) and d (4), to those that the mask names. */
+/* Adds a block's rows, packed in a, b (16 each), c (8) and d (4), to those that the mask names:
+ * bit 4 j + w is row 16 w + j. */
 static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
                              isum b, isum c, isum d) {
     int32_t packed[48], *to = packed;
@@ -77,7 +78,8 @@ static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, uns
     if (rows & 4) isum_rows(d, 4, to);
     to = packed;
     for (; mask; mask &= mask - 1) {
-        int32_t *sum = sums + __builtin_ctzll(mask);
+        const unsigned bit = (unsigned)__builtin_ctzll(mask);
+        int32_t *sum = sums + 16 * (bit & 3) + (bit >> 2);
         *sum = (int32_t)((uint32_t)*sum + (uint32_t)*to++);
     }
 }
