@@ -94,6 +94,15 @@ def test_a_finalized_pruner_resumes_as_final():
     assert resumed.loss(loss) is loss
 
 
+def test_a_checkpoint_from_before_a_setting_existed_fits():
+    model = Tagger()
+    pruner = prune_(model, recipe(ADMM(40, 20)))
+    state = pruner.state_dict()
+    older = dict(state["recipe"]["method"])
+    assert older.pop("ramp_steps") == 0  # the default
+    pruner.load_state_dict(state | {"recipe": state["recipe"] | {"method": older}})
+
+
 def test_checkpoints_that_do_not_fit():
     model, wide, narrow = Tagger(), nn.LSTM(8, 8), nn.LSTM(4, 8)
     pruner, wide_pruner, narrow_pruner = (prune_(m, recipe()) for m in (model, wide, narrow))

@@ -26,7 +26,7 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
             f"a pruner's checkpoint must be of version {STATE_VERSION}, not"
             f" {data.get('version')!r}; was it written by pruner.state_dict()?"
         )
-    mine, saved = recipe.to_dict(), data["recipe"]
+    mine, saved = recipe.to_dict(), _complete(data["recipe"])
     differing = [key for key in mine | saved if mine.get(key) != saved.get(key)]
     shapes = {target.name: target.parameter.shape for target in state.targets}
     if set(shapes) != set(data["state"]["targets"]):
@@ -40,3 +40,11 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
             "a checkpoint must be resumed with the recipe and the model it was written for,"
             f" but {', '.join(differing)} differ; build both as before"
         )
+
+
+def _complete(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe as today's would be written: a setting that is newer than it has its default."""
+    try:
+        return Recipe.from_dict(saved).to_dict()
+    except RecipeError:
+        return saved
