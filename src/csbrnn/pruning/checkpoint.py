@@ -42,9 +42,9 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
         )
 
 
-def _complete(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+def _complete(saved: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as today's would be written: a setting that is newer than it has its default."""
     try:
         return Recipe.from_dict(saved).to_dict()
     except RecipeError:
-        return saved
+        return dict(saved)
