@@ -81,3 +81,21 @@ def test_pack_rounds_on_request(tmp_path):
     assert load(tmp_path / "whole").precision == "fp32"
     assert load(tmp_path / "int8").precision == "int8"
     assert load(tmp_path / "kept").precision == "fp32"
+
+
+def test_pack_calibrates_on_request(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    torch.save(torch.nn.LSTM(6, 8).state_dict(), tmp_path / "lstm.pt")
+    np.save(tmp_path / "xs.npy", np.random.default_rng(0).normal(size=(20, 6)))
+
+    def pack(*options):
+        arguments = ["pack", str(tmp_path / "lstm.pt"), "--out", str(tmp_path / "model"), *options]
+        return CliRunner().invoke(cli.app, [*arguments, "--calibrate", str(tmp_path / "xs.npy")])
+
+    done = pack("--precision", "int8")
+    assert done.exit_code == 0, done.output or done.exception
+    model = load(tmp_path / "model")
+    assert set(model.activation_scales) == set(model.products)
+    with pytest.raises(ArgumentError, match="no matrix is in int8: add --precision int8"):
+        raise pack().exception

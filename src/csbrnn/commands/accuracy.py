@@ -7,15 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from csbrnn.commands.run import load_array, score, vocabulary_of
+from csbrnn.commands.run import score
+from csbrnn.commands.sample import read_sample
 from csbrnn.compiler import PrecisionCost, calibrate, precision_report
 from csbrnn.errors import ArgumentError
-from csbrnn.model import Features, PackedModel, quantize
+from csbrnn.model import PackedModel, quantize
 from csbrnn.runtime import compile as compile_model
-from csbrnn.tasks.text import encode, read_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -98,19 +95,10 @@ def measure_accuracy(
             f"the model must be in fp32 to be compared with, but is in {model.precision}: pack it"
             " without --precision"
         )
-    vocabulary = vocabulary_of(model)
-    if source.suffix == ".npy":
-        xs: NDArray[Any] = load_array(source)
-        if isinstance(model.input, Features) and xs.dtype.kind == "f":
-            xs = xs.astype(np.float32)
-    elif vocabulary is not None:
-        xs = encode(read_text(source), vocabulary)
-    else:
-        raise ArgumentError(f"{source}: must be a .npy array: the model carries no vocabulary")
-    xs = xs[:steps]
+    xs = read_sample(model, source)[:steps]
     costs = tuple(precision_report(model, xs, precisions=precisions, keep_fp32=keep_fp32))
     bits: list[float] = []
-    if vocabulary is not None and source.suffix != ".npy":
+    if source.suffix != ".npy":
         for cost in costs:
             rounded = quantize(model, cost.precision, keep_fp32=keep_fp32)
             engine = compile_model(calibrate(rounded, xs) if cost.static else rounded)

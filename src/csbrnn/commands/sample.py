@@ -1,0 +1,39 @@
+"""`read_sample`: a user's data, as a model takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csbrnn.commands.run import load_array, vocabulary_of
+from csbrnn.errors import ArgumentError
+from csbrnn.model import Features, PackedModel
+from csbrnn.tasks.text import encode, read_text
+
+__all__ = ["read_sample"]
+
+
+def read_sample(model: PackedModel, source: Path) -> NDArray[Any]:
+    """Reads a sequence of inputs.
+
+    Args:
+        model: The model that shall read it.
+        source: A text, for models that carry a vocabulary; else a .npy array.
+
+    Shape:
+        returns: (steps, features), or of tokens, (steps,); of an array, as the file has it.
+
+    Raises:
+        ArgumentError: The file can't be read, or the model carries no vocabulary.
+    """
+    if source.suffix == ".npy":
+        xs: NDArray[Any] = load_array(source)
+        floats = isinstance(model.input, Features) and xs.dtype.kind == "f"
+        return xs.astype(np.float32) if floats else xs
+    vocabulary = vocabulary_of(model)
+    if vocabulary is None:
+        raise ArgumentError(f"{source}: must be a .npy array: the model carries no vocabulary")
+    return encode(read_text(source), vocabulary)
