@@ -103,6 +103,22 @@ def test_admm_is_the_textbook_iteration():
     assert method.penalty(state) is None
 
 
+def test_density_of_z_falls_along_a_ramp():
+    model = torch.nn.RNN(8, 8)
+    method = ADMM(12, 4, begin=2, interval=2, ramp_steps=8)
+    state, _ = admm_state(model)
+    densities = []
+    for step in range(13):
+        state.step = step
+        method.step(state)
+        if step >= 2:
+            z = state.variables["anchor"][1] + state.variables["dual"][1]
+            densities.append(float((z.abs() > 1e-6).float().mean()))
+    kept = [0.25 + 0.75 * (1 - n / 4) ** 3 for n in (0, 1, 2, 3, 4, 4)]
+    assert densities[::2] == pytest.approx(kept, abs=1 / 64)
+    assert densities[1::2] == densities[:-1:2]  # updates are two steps apart
+
+
 def test_rho_rises_over_equal_parts():
     method = ADMM(90, 0, begin=10, rho=1.0)
     assert [method.rho_at(step) for step in (0, 10, 39, 40, 69, 70, 99)] == [1, 1, 1, 3, 3, 10, 10]

@@ -153,6 +153,7 @@ def test_missing_data():
         (lambda: ADMM(10, 10), "interval must not exceed admm_steps, but 20 > 10"),
         (lambda: ADMM(90, 10, rho=0), "rho must be a positive number, not 0"),
         (lambda: ADMM(90, 10, rho_schedule=()), "rho_schedule must be positive factors"),
+        (lambda: ADMM(90, 10, ramp_steps=71), "ramp_steps must leave Z an update"),
         (lambda: Distillation(0), r"weight must lie in \(0, 1\], not 0"),
         (lambda: Distillation(temperature=0), "temperature must be a positive number, not 0"),
         (lambda: Distillation(class_dim=0.5), "class_dim must be an integer, not 0.5"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
 from csbrnn.pruning.refusal import is_number, refuse, step_reasons
+from csbrnn.pruning.schedule import CubicSchedule
 from csbrnn.pruning.state import PruningState
 
 __all__ = ["ADMM"]
@@ -36,6 +39,8 @@ class ADMM(Method):
         interval: Steps between two updates of Z and U (20: measured, see above).
         rho: Strength of the penalty; 3e-5 to 1e-4 did best.
         rho_schedule: What rho is multiplied by over equal parts of ``admm_steps``.
+        ramp_steps: Of these, the first ones in which the density of Z falls from dense to its
+            target, as in gradual pruning; 0 asks for the target from the start.
 
     Units:
         Lengths in optimizer steps.
@@ -56,9 +61,12 @@ class ADMM(Method):
     interval: int = 20
     rho: float = 1e-4
     rho_schedule: tuple[float, ...] = (1, 3, 10)
+    ramp_steps: int = 0
 
     def __post_init__(self) -> None:
-        reasons = step_reasons(self, admm_steps=1, retrain_steps=0, begin=0, interval=1)
+        reasons = step_reasons(
+            self, admm_steps=1, retrain_steps=0, begin=0, interval=1, ramp_steps=0
+        )
         if not is_number(self.rho) or not 0 < self.rho < float("inf"):
             reasons.append(f"rho must be a positive number, not {self.rho!r}")
         schedule = self.rho_schedule
@@ -73,6 +81,11 @@ class ADMM(Method):
                 f"interval must not exceed admm_steps, but {self.interval} > {self.admm_steps}:"
                 " Z and U would never be updated"
             )
+        if not reasons and self.ramp_steps > self.admm_steps - self.interval:
+            reasons.append(
+                "ramp_steps must leave Z an update at its density, one interval before the end of"
+                f" admm_steps, but {self.ramp_steps} > {self.admm_steps} - {self.interval}"
+            )
         refuse("ADMM can't be built", reasons)
         object.__setattr__(self, "rho_schedule", tuple(schedule))
 
@@ -85,6 +98,11 @@ class ADMM(Method):
     def retraining_from(self) -> int:
         """The step at which the support is fixed."""
         return self.begin + self.admm_steps
+
+    def relaxation_at(self, step: int) -> float:
+        """Returns how far the density of Z is from its target after ``step``: 1 is dense."""
+        ramp = CubicSchedule(self.begin, self.begin + self.ramp_steps, self.interval)
+        return ramp.relaxation(step)
 
     def rho_at(self, step: int) -> float:
         """Returns the strength of the penalty for the optimizer step after ``step``."""
@@ -103,6 +121,14 @@ class ADMM(Method):
     def needs_penalty(self, step: int) -> bool:
         """Returns whether the step lies in the ADMM phase."""
         return self.phase(step) == "admm"
+
+    def refusals(self, patterns: Sequence[Pattern], scope: str) -> list[str]:
+        """Returns a reason for each pattern that has one density only, if that shall fall."""
+        return [
+            f"ramp_steps lets the density fall, and that of {pattern} can't; leave it out"
+            for pattern in patterns
+            if self.ramp_steps and not isinstance(pattern, MaskPattern)
+        ]
 
     def prepare(self, state: PruningState) -> None:
         """Starts from ``Z = project(W), U = 0`` if there is no dense training before."""
@@ -142,7 +168,7 @@ class ADMM(Method):
     def _start(self, state: PruningState) -> None:
         weights = state.weights()
         state.variables["dual"] = [torch.zeros_like(weight) for weight in weights]
-        state.variables["anchor"] = state.project(weights)
+        state.variables["anchor"] = state.project(weights, self.relaxation_at(state.step))
 
     def _update(self, state: PruningState) -> None:
         duals = state.variables["dual"]
@@ -150,7 +176,7 @@ class ADMM(Method):
             weight + dual.to(weight.device)
             for weight, dual in zip(state.weights(), duals, strict=True)
         ]
-        projected = state.project(shifted)
+        projected = state.project(shifted, self.relaxation_at(state.step))
         # U + W - Z, and Z minus that.
         duals = [value.sub_(z) for value, z in zip(shifted, projected, strict=True)]
         state.variables["dual"] = duals

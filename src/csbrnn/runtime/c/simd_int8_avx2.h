@@ -50,5 +50,6 @@ static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8
 
 static inline void v_opaque(vf *a) { __asm__("" : "+x"(*a)); }
 
+#include "simd_int8_shuffle.h"
 #include "simd_int8_shared.h"
 #endif

@@ -116,7 +116,9 @@ static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathere
     return i_dot(s, operand, _mm512_loadu_si512(w));
 }
 #else
-#include "simd_int8_bytes.h"
+#include "simd_int8_shuffle.h"
+
+#include "simd_int8_gather.h"
 #endif
 
 /* Sums of two strips of 8 rows: neighbouring lanes belong to one row. */

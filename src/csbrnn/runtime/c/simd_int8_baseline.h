@@ -34,5 +34,6 @@ static inline void v_opaque(vf *a) {
 #endif
 }
 
+#include "simd_int8_single.h"
 #include "simd_int8_shared.h"
 #endif

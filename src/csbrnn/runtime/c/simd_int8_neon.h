@@ -51,5 +51,25 @@ static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8
 
 static inline void v_opaque(vf *a) { __asm__("" : "+w"(*a)); }
 
+/* The bytes at x that 64 numbers name, with `high` as their ninth bits: a table has 64 bytes. */
+static inline void i_look_up(uint8_t *to, unsigned windows, const uint8_t *x,
+                             const uint8_t *numbers, uint64_t high) {
+    const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+    for (unsigned k = 0; k < 64; k += 16) {
+        uint8x16_t found[2] = {vdupq_n_u8(0), vdupq_n_u8(0)};
+        for (unsigned w = 0; w < windows; w++) {
+            const uint8x16x4_t table = vld1q_u8_x4(x + 64 * w);
+            const uint8x16_t n = vsubq_u8(vld1q_u8(numbers + k), vdupq_n_u8((uint8_t)(64 * w)));
+            found[w / 4] = vqtbx4q_u8(found[w / 4], table, n);
+        }
+        if (windows > 4) {
+            const uint8x8_t low = vdup_n_u8((uint8_t)(high >> k));
+            const uint8x8_t upper = vdup_n_u8((uint8_t)(high >> (k + 8)));
+            found[0] = vbslq_u8(vtstq_u8(vcombine_u8(low, upper), bit), found[1], found[0]);
+        }
+        vst1q_u8(to + k, found[0]);
+    }
+}
+
 #include "simd_int8_shared.h"
 #endif

@@ -15,7 +15,8 @@ static inline int32_t i_largest(const float *x, size_t n) {
 }
 
 /* Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits. */
-static inline void i_quantize(uint8_t *q, const float *x, size_t n, float inverse) {
+static inline void i_quantize(uint8_t *restrict q, const float *restrict x, size_t n,
+                              float inverse) {
     for (size_t k = 0; k < n; k++) {
         float v = x[k] * inverse;
         v = v < -127.0f ? -127.0f : v;
@@ -27,18 +28,25 @@ static inline void i_quantize(uint8_t *q, const float *x, size_t n, float invers
     }
 }
 
-/* sums[r] - the offset's part, as floats, of n rows, up to VL; leaves zeros. */
-static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
-    float taken[VL] = {0};
+static inline void take(float *restrict taken, int32_t *restrict sums,
+                        const int32_t *restrict offsets, size_t n) {
     for (size_t r = 0; r < n; r++) {
-        uint32_t sum = (uint32_t)sums[r] - (I_OFFSET ? (uint32_t)offsets[r] : 0u);
+        const uint32_t sum = (uint32_t)sums[r] - (I_OFFSET ? (uint32_t)offsets[r] : 0u);
         taken[r] = (float)(int32_t)sum;
         sums[r] = 0;
     }
+}
+
+/* sums[r] - the offset's part, as floats, of n rows, up to VL; leaves zeros. With a constant length
+ * compilers do all rows at once: one by one, gates took half of a step. */
+static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
+    float taken[VL] = {0};
+    if (n == VL) take(taken, sums, offsets, VL);
+    else take(taken, sums, offsets, n);
     return v_load(taken);
 }
 
-#include "simd_int8_bytes.h"
+#include "simd_int8_gather.h"
 
 /* Sums of a strip: `group` rows of 16 / group neighbouring lanes. */
 static inline void isum_rows(isum a, unsigned group, int32_t *rows) {

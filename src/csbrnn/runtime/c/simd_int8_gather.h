@@ -1,19 +1,15 @@
-/* Operands gathered one by one, into memory: where no instruction permutes that many bytes. */
-#ifndef CSBRNN_SIMD_INT8_BYTES_H
-#define CSBRNN_SIMD_INT8_BYTES_H
+/* Operands gathered into memory: where no instruction permutes 128 bytes. i_look_up() comes from
+ * simd_int8_single.h where nothing permutes bytes at all. */
+#ifndef CSBRNN_SIMD_INT8_GATHER_H
+#define CSBRNN_SIMD_INT8_GATHER_H
 
 typedef const uint8_t *igathered;
 
 /* The operand's bytes at x that line l names: 16 for each of four strips. */
 static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
                                  const csbrnn_lines *lines, size_t l) {
-    const uint8_t *numbers = lines->numbers + 64 * l;
-    uint64_t high = windows > 4 ? lines->high[l] : 0;
-    x += 64 * (size_t)lines->start[l];
-    if (high == 0)
-        for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k]];
-    else
-        for (unsigned k = 0; k < 64; k++, high >>= 1) to[k] = x[numbers[k] + 256 * (high & 1)];
+    const uint64_t high = windows > 4 ? lines->high[l] : 0;
+    i_look_up(to, windows, x + 64 * (size_t)lines->start[l], lines->numbers + 64 * l, high);
     return to;
 }
 
