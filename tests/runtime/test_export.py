@@ -14,7 +14,7 @@ from csbrnn import cli
 from csbrnn.cells import CELLS
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError, UnsupportedModelError
-from csbrnn.model import Features, PackedModel, save
+from csbrnn.model import Features, PackedModel, quantize, save
 from csbrnn.runtime import Engine, available_isas, compile
 from csbrnn.runtime.export import export_c, exportable_isas, exported_sources
 from csbrnn.runtime.export.folder import MANIFEST
@@ -27,7 +27,7 @@ from . import models, native
 STEPS = 7
 STRICT = [*native.STRICT, "-ffp-contract=off", "-fno-pie"]
 LINK = ["-no-pie"]
-COMPILERS = ("gcc", "clang", "aarch64-linux-gnu-gcc")
+COMPILERS = ("gcc", "clang", "aarch64-linux-gnu-gcc", "g++", "clang++")
 
 #: What an export may need of a C library. __cpu_model is gcc's own, and tells instruction sets.
 LIBC = {"memcpy", "memset", "memmove", "memcmp", "strcmp"}
@@ -82,6 +82,7 @@ def packed_models():
         "free": models.model(rng, CELLS["gru"], hidden_size=70, input_size=33, make=free),
         "tokens": models.language_model(rng),
         "elementwise": models.model(rng, CELLS["lstm_peephole"], hidden_size=19),
+        "int8": quantize(models.model(rng, hidden_size=70, input_size=33, make=free), "int8"),
     }
 
 
@@ -102,11 +103,16 @@ def objects(tmp_path_factory):
             for file in exported_sources():
                 (folder / file).write_bytes(source(file))
             for file in folder.glob("*.c"):
-                sh(compiler, "-O3", *STRICT, "-c", file.name, cwd=folder)
+                sh(compiler, "-O3", *strict(compiler), "-c", file.name, cwd=folder)
             done[compiler] = {file.stem: file for file in folder.glob("*.o")}
         return done[compiler]
 
     return get
+
+
+def strict(compiler):
+    """Its flags; what follows is C11, or with a compiler of C++ the same files as C++17."""
+    return ["-x", "c++", "-std=c++17", *STRICT[1:]] if compiler.endswith("++") else STRICT
 
 
 def sh(*command, cwd, stdin=None):
@@ -141,7 +147,8 @@ def drive(export, program, objects, compiler, *, before=()):
     own += [f for f in export.files if f == "csbrnn_left_out.c"]
     shared = [o for stem, o in objects(compiler).items() if f"{stem}.c" in export.files]
     static = ["-static"] if before else []
-    sh(compiler, "-O3", *STRICT, *LINK, *static, *own, *shared, "-o", "driver", cwd=export.folder)
+    sh(compiler, "-O3", *strict(compiler), *own, "-x", "none", *shared, *LINK, *static,
+       "-o", "driver", cwd=export.folder)  # fmt: skip
     done = sh(*before, "./driver", cwd=export.folder, stdin=inputs(program).tobytes())
     return np.frombuffer(done.stdout, "<f4").reshape(2, STEPS, -1), done.stderr.decode()
 
@@ -152,7 +159,7 @@ def drive(export, program, objects, compiler, *, before=()):
 @pytest.mark.parametrize(
     ("name", "weights"),
     [("floats", "array"), ("floats", "binary"), ("stripes", "array"), ("free", "array"),
-     ("tokens", "array"), ("tokens", "binary"), ("elementwise", "array")],
+     ("tokens", "array"), ("tokens", "binary"), ("elementwise", "array"), ("int8", "array")],
 )  # fmt: skip
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_gives_the_engines_bits(name, compiler, weights, packed, objects, tmp_path):
@@ -163,6 +170,19 @@ def test_gives_the_engines_bits(name, compiler, weights, packed, objects, tmp_pa
     assert isa == engine.isa
     assert ys[0].tobytes() == expected[0].tobytes()
     assert ys[1].tobytes() == expected[0].tobytes()  # after a reset, and through a saved state
+
+
+@pytest.mark.parametrize("isas", [None, ["baseline"]])
+@pytest.mark.parametrize(
+    ("name", "weights"), [("free", "array"), ("tokens", "binary"), ("int8", "array")]
+)
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_all_of_it_is_cxx_too(compiler, name, weights, isas, packed, objects, tmp_path):
+    engine = compile(packed[name], isa=(isas or available_isas())[0])
+    export = export_c(packed[name], tmp_path / "c", name=name, weights=weights, isas=isas)
+    ys, isa = drive(export, engine.program, objects, compiler)
+    assert isa == engine.isa
+    assert ys[1].tobytes() == engine(inputs(engine.program))[0].tobytes()
 
 
 @pytest.mark.parametrize("isa", available_isas())
@@ -215,14 +235,13 @@ def engine_lines(model, xs):
 @pytest.mark.parametrize("weights", ["array", "binary"])
 @pytest.mark.parametrize("name", ["floats", "tokens"])
 def test_example_as_c_and_cxx(name, weights, packed, objects, tmp_path):
-    """The header and main.c as C++17; all else as C, which a C++ program links."""
+    """A program in C++17 of a library in C."""
     native.require("g++", "clang++")
     export = export_c(packed[name], tmp_path, name=name, weights=weights)
     shared = objects("gcc").values()
     sh("gcc", *STRICT, "-O1", "-c", f"{name}.c", cwd=tmp_path)
-    for compiler, language in (("gcc", "c"), ("g++", "c++"), ("clang++", "c++"), ("clang", "c")):
-        flags = STRICT if language == "c" else ["-std=c++17", *STRICT[1:]]
-        sh(compiler, *flags, "-x", language, "main.c", "-x", "none", f"{name}.o", *shared,
+    for compiler in ("gcc", "g++", "clang++", "clang"):
+        sh(compiler, *strict(compiler), "main.c", "-x", "none", f"{name}.o", *shared,
            *LINK, "-o", f"{compiler}.out", cwd=tmp_path)  # fmt: skip
         if name == "tokens":
             xs, text = np.array([3, 0, 36]), "3\n\n0\n+36"
@@ -257,7 +276,7 @@ def test_make_cmake_and_plain_cc_build_the_example(packed, tmp_path):
 def test_needs_no_heap_and_little_of_the_c_library(compiler, packed, objects, tmp_path):
     export = export_c(packed["elementwise"], tmp_path, name="m", isas=["baseline"])
     everything = list(objects(compiler).values())
-    sh(compiler, "-O3", *STRICT, "-c", "m.c", "csbrnn_left_out.c", cwd=tmp_path)
+    sh(compiler, "-O3", *strict(compiler), "-c", "m.c", "csbrnn_left_out.c", cwd=tmp_path)
     for files in (["m.o", *everything], ["m.o", "csbrnn_left_out.o", *(
         o for o in everything if f"{o.stem}.c" in export.files)]):  # fmt: skip
         symbols = [
@@ -278,7 +297,7 @@ def test_warnings_of_any_compiler(name, weights, packed, tmp_path):
     files = ["model.c", "main.c", "csbrnn_left_out.c"]
     for compiler in COMPILERS:
         native.require(compiler)
-        sh(compiler, *STRICT, "-Wpedantic", "-fsyntax-only", *files, cwd=tmp_path)
+        sh(compiler, *strict(compiler), "-Wpedantic", "-fsyntax-only", *files, cwd=tmp_path)
 
 
 # What can go wrong on the device.

@@ -87,6 +87,15 @@ def test_is_part_of_a_cxx_program(tmp_path):
     native.run(tmp_path / "cxx")
 
 
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_all_but_the_pool_is_cxx_too(compiler):
+    """The pool has atomics, which C and C++ spell in two ways."""
+    native.require(compiler)
+    flags = ["-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    sources = [source for source in native.LIBRARY if source.stem != "pool"]
+    subprocess.run([compiler, *flags, *sources], check=True)
+
+
 @pytest.mark.parametrize(
     ("flags", "isa"), [(("-O2",), "neon"), (("-O2",), "baseline"), (("-DCSBRNN_NO_SIMD",), "-")]
 )

@@ -7,7 +7,10 @@
 #endif
 #if defined(CSBRNN_NEON) && defined(__linux__) && defined(__GNUC__)
 /* Where there is a C library that has it; firmware need not. */
-extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+#ifdef __cplusplus
+extern "C"
+#endif
+unsigned long getauxval(unsigned long type) __attribute__((weak));
 #endif
 
 static const csbrnn_kernels *const all_kernels[] = { /* best first */
@@ -80,7 +83,7 @@ csbrnn_error csbrnn_open(csbrnn_model *model, const void *image, size_t nbytes, 
         if (usable(all_kernels[k]) && (!isa || !strcmp(isa, all_kernels[k]->name)))
             model->kernels = all_kernels[k];
     if (!model->kernels) return CSBRNN_BAD_ISA;
-    model->image = image;
+    model->image = (const unsigned char *)image;
     return CSBRNN_OK;
 }
 
@@ -90,12 +93,8 @@ static const csbrnn_header *header(const csbrnn_model *model) {
     return csbrnn_header_of(model->image);
 }
 
-static const void *table(const csbrnn_model *model, const csbrnn_table *t) {
-    return model->image + t->offset;
-}
-
 static const csbrnn_stream *stream(const csbrnn_model *model, unsigned k) {
-    return (const csbrnn_stream *)table(model, &header(model)->streams) + k;
+    return CSBRNN_TABLE(csbrnn_stream, model->image, streams) + k;
 }
 
 size_t csbrnn_memory_nbytes(const csbrnn_model *model) {
@@ -130,7 +129,7 @@ static float *stream_at(const csbrnn_task *task, uint32_t k, size_t t) {
 
 void csbrnn_move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
     const csbrnn_model *model = task->model;
-    const csbrnn_move *m = table(model, &header(model)->moves);
+    const csbrnn_move *m = CSBRNN_TABLE(csbrnn_move, model->image, moves);
     m += pass->first_move;
     for (uint32_t k = 0; k < pass->reads; k++, m++) {
         const unsigned char *from =
@@ -143,7 +142,7 @@ void csbrnn_move_in(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) 
 }
 
 void csbrnn_move_out(const csbrnn_task *task, const csbrnn_pass *pass, size_t t) {
-    const csbrnn_move *m = table(task->model, &header(task->model)->moves);
+    const csbrnn_move *m = CSBRNN_TABLE(csbrnn_move, task->model->image, moves);
     m += pass->first_move + pass->reads;
     for (uint32_t k = 0; k < pass->writes; k++, m++)
         memcpy(stream_at(task, m->stream, t) + m->offset, task->memory + m->address,
@@ -155,7 +154,7 @@ static void lookup(const csbrnn_frame *frame, const csbrnn_instruction *in) {
     memcpy(&token, frame->memory + in->b, sizeof token);
     /* Tokens were checked on entry; this holds for images in which `b` is something else. */
     size_t row = token >= 0 && (uint32_t)token < in->count ? (size_t)token : 0;
-    const float *from = (const float *)(const void *)(frame->image + in->offset);
+    const float *from = CSBRNN_ARRAY(float, frame->image, in->offset);
     memcpy(frame->memory + in->a, from + row * in->length, in->length * sizeof(float));
 }
 
@@ -171,8 +170,8 @@ void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
     const csbrnn_header *h = header(model);
     const size_t first = csbrnn_share(in->length, part, h->parts);
     const size_t last = csbrnn_share(in->length, part + 1, h->parts);
-    const csbrnn_section *sections = table(model, &h->sections);
-    const csbrnn_span *span = table(model, &h->spans);
+    const csbrnn_section *sections = CSBRNN_TABLE(csbrnn_section, model->image, sections);
+    const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans);
     span += in->opcode <= CSBRNN_GRU ? in->first + part : 0;
     switch (in->opcode) {
         case CSBRNN_PRODUCT:
@@ -187,8 +186,8 @@ void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
             else kernels->gru_sums(frame, in, span, sections + span->first_section);
             break;
         case CSBRNN_ELEMENTWISE: {
-            const csbrnn_operation *operations = table(model, &h->operations);
-            kernels->elementwise(frame, in, operations + in->first, first, last);
+            const csbrnn_operation *op = CSBRNN_TABLE(csbrnn_operation, model->image, operations);
+            kernels->elementwise(frame, in, op + in->first, first, last);
             break;
         }
         case CSBRNN_SOFTMAX:
@@ -211,14 +210,15 @@ static void meet(const csbrnn_worker *worker) {
 }
 
 void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
-    const csbrnn_task *task = what;
+    const csbrnn_task *task = (const csbrnn_task *)what;
     const csbrnn_model *model = task->model;
     const csbrnn_header *h = header(model);
-    const csbrnn_frame frame = {model->image, table(model, &h->constants), task->memory};
-    const csbrnn_pass *pass = table(model, &h->passes);
+    const float *constants = CSBRNN_TABLE(float, model->image, constants);
+    const csbrnn_frame frame = {model->image, constants, task->memory};
+    const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, model->image, passes);
     for (uint32_t p = 0; p < h->passes.count; p++, pass++) {
-        const csbrnn_instruction *first = table(model, &h->instructions);
-        first += pass->first_instruction;
+        const csbrnn_instruction *in = CSBRNN_TABLE(csbrnn_instruction, model->image, instructions);
+        in += pass->first_instruction;
         for (size_t k = 0; k < task->steps; k++) {
             const size_t t = pass->reverse ? task->steps - 1 - k : k;
             if (p > 0 || k > 0) {
@@ -226,9 +226,9 @@ void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
                 meet(worker);
             }
             for (uint32_t i = 0; i < pass->instructions; i++) {
-                if (first[i].flags & CSBRNN_BARRIER) meet(worker);
+                if (in[i].flags & CSBRNN_BARRIER) meet(worker);
                 for (uint32_t part = worker->first_part; part < worker->last_part; part++)
-                    csbrnn_execute(model, &frame, first + i, part);
+                    csbrnn_execute(model, &frame, in + i, part);
             }
             if (p + 1 < h->passes.count || k + 1 < task->steps) {
                 meet(worker);
@@ -239,14 +239,14 @@ void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
 }
 
 void csbrnn_task_begin(const csbrnn_task *task) {
-    const csbrnn_pass *pass = table(task->model, &header(task->model)->passes);
+    const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, task->model->image, passes);
     if (task->steps == 0 || header(task->model)->passes.count == 0) return;
     csbrnn_move_in(task, pass, pass->reverse ? task->steps - 1 : 0);
 }
 
 void csbrnn_task_end(const csbrnn_task *task) {
     const uint32_t passes = header(task->model)->passes.count;
-    const csbrnn_pass *pass = table(task->model, &header(task->model)->passes);
+    const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, task->model->image, passes);
     if (task->steps == 0 || passes == 0) return;
     pass += passes - 1;
     csbrnn_move_out(task, pass, pass->reverse ? 0 : task->steps - 1);
@@ -265,7 +265,8 @@ csbrnn_error csbrnn_task_check(const csbrnn_task *task) {
 
 csbrnn_error csbrnn_run(const csbrnn_model *model, void *memory, const void *xs, float *ys,
                         size_t steps, void *workspace) {
-    const csbrnn_task task = {model, memory, xs, ys, workspace, steps};
+    const csbrnn_task task = {model, (float *)memory, (const unsigned char *)xs, ys,
+                              (float *)workspace, steps};
     const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL};
     if (!workspace && csbrnn_workspace_nbytes(model, steps)) return CSBRNN_BAD_ARGUMENT;
     csbrnn_error error = csbrnn_task_check(&task);

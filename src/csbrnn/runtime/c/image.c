@@ -27,8 +27,6 @@ static int inside(const checked *c, uint64_t offset, uint64_t count, uint64_t si
            (count == 0 || size <= (c->nbytes - offset) / count);
 }
 
-static const void *at(const checked *c, uint64_t offset) { return c->bytes + offset; }
-
 /* Whether [first, first + count) lies within `total` records. */
 static int within(uint64_t first, uint64_t count, uint64_t total) {
     return first <= total && count <= total - first;
@@ -75,7 +73,7 @@ static int check_strips(checked *c, const csbrnn_section *s, const csbrnn_span *
     if (group != 4 && group != 8 && group != 16) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_strip_head))) return 0;
     if (!spend(c, s->count * sizeof(csbrnn_strip_head))) return 0;
-    const csbrnn_strip_head *head = at(c, s->heads);
+    const csbrnn_strip_head *head = CSBRNN_ARRAY(csbrnn_strip_head, c->bytes, s->heads);
     uint64_t tiles = 0;
     for (uint32_t k = 0; k < s->count; k++, head++) {
         if (head->rows > group || head->row < span->row || head->tiles > UINT32_MAX / 16u) return 0;
@@ -84,7 +82,8 @@ static int check_strips(checked *c, const csbrnn_section *s, const csbrnn_span *
     }
     const uint64_t indices = tiles * (CSBRNN_STRIP / group);
     return inside(c, s->values, tiles, 16 * weight_nbytes(s)) &&
-           inside(c, s->indices, indices, 2) && spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
+           inside(c, s->indices, indices, 2) && spend(c, indices * 2) &&
+           check_indices(CSBRNN_ARRAY(uint16_t, c->bytes, s->indices), indices, s->source_length);
 }
 
 static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
@@ -94,7 +93,7 @@ static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *
     if (s->windows == 0 || s->windows > 4) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_block_head))) return 0;
     if (!spend(c, s->count * sizeof(csbrnn_block_head))) return 0;
-    const csbrnn_block_head *head = at(c, s->heads);
+    const csbrnn_block_head *head = CSBRNN_ARRAY(csbrnn_block_head, c->bytes, s->heads);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         uint64_t mask = head->mask, rows = 0;
         if (s->windows < 4 && mask >> 16u * s->windows) return 0;
@@ -105,7 +104,8 @@ static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *
         floats += csbrnn_block_floats(s->group, head->columns);
     }
     return inside(c, s->indices, indices, 2) && inside(c, s->values, floats, weight_nbytes(s)) &&
-           spend(c, indices * 2) && check_indices(at(c, s->indices), indices, s->source_length);
+           spend(c, indices * 2) &&
+           check_indices(CSBRNN_ARRAY(uint16_t, c->bytes, s->indices), indices, s->source_length);
 }
 
 /* Rows of sums that a span has in int8: what lies behind the last whole strip is padding. */
@@ -123,7 +123,7 @@ static int check_int8_strips(checked *c, const csbrnn_section *s, const csbrnn_s
     if (!spend(c, s->count * sizeof(csbrnn_quad_head))) return 0;
     if (!inside(c, s->indices, csbrnn_lines_nbytes(s->columns, windows), 1)) return 0;
     if (!spend(c, csbrnn_lines_nbytes(s->columns, windows))) return 0;
-    const csbrnn_quad_head *head = at(c, s->heads);
+    const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, c->bytes, s->heads);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         lines += ((uint64_t)head->tiles * (64u / group) + CSBRNN_LINE_COLUMNS - 1) /
                  CSBRNN_LINE_COLUMNS;
@@ -131,7 +131,7 @@ static int check_int8_strips(checked *c, const csbrnn_section *s, const csbrnn_s
         for (unsigned u = 0; u < 4; u++)
             if ((uint64_t)head->row[u] + group > sums_rows(span)) return 0;
     }
-    const csbrnn_lines line = csbrnn_lines_of(at(c, s->indices), s->columns, windows);
+    const csbrnn_lines line = csbrnn_lines_of(c->bytes + s->indices, s->columns, windows);
     const uint64_t reach = csbrnn_operand_nbytes((size_t)s->column + s->source_length);
     uint8_t most = 0;
     for (uint64_t k = 0; k < all_lines; k++)
@@ -146,7 +146,7 @@ static int check_int8_blocks(checked *c, const csbrnn_section *s, const csbrnn_s
     if (s->windows == 0 || s->windows > 4) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_int8_block))) return 0;
     if (!spend(c, s->count * sizeof(csbrnn_int8_block))) return 0;
-    const csbrnn_int8_block *head = at(c, s->heads);
+    const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, c->bytes, s->heads);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         uint64_t mask = head->rows, rows = 0, columns = 0;
         for (unsigned w = s->windows; w < 4; w++)
@@ -198,12 +198,12 @@ static int check_product(checked *c, const csbrnn_instruction *in) {
     if (in->b != CSBRNN_NONE && !readable(c, in->b, in->length, 1)) return 0;
     if (!within(in->first, h->parts, h->spans.count)) return 0;
     if (!spend(c, h->parts * sizeof(csbrnn_span))) return 0;
-    const csbrnn_span *span = (const csbrnn_span *)at(c, h->spans.offset) + in->first;
+    const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, c->bytes, spans) + in->first;
     for (uint32_t p = 0; p < h->parts; p++, span++) {
         if (span->row % 16 || !within(span->row, span->rows, in->length)) return 0;
         if (!within(span->first_section, span->sections, h->sections.count)) return 0;
         if (!spend(c, span->sections * sizeof(csbrnn_section))) return 0;
-        const csbrnn_section *section = at(c, h->sections.offset);
+        const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, c->bytes, sections);
         section += span->first_section;
         for (uint32_t k = 0; k < span->sections; k++)
             if (!check_section(c, section + k, span)) return 0;
@@ -218,13 +218,13 @@ static int check_sums(checked *c, const csbrnn_instruction *in, const uint64_t *
     const uint64_t units = ((uint64_t)in->length + 15u) / 16u;
     if (!inside(c, in->offset, units * lines, 64)) return 0;
     if (!within(in->first, h->parts, h->spans.count)) return 0;
-    const csbrnn_span *span = (const csbrnn_span *)at(c, h->spans.offset) + in->first;
+    const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, c->bytes, spans) + in->first;
     if (!spend(c, h->parts * (sizeof *span + products * sizeof(csbrnn_section)))) return 0;
     for (uint32_t p = 0; p < h->parts; p++, span++) {
         if (span->sections != products || span->row % 16) return 0;
         if (!within(span->row, span->rows, in->length)) return 0;
         if (!within(span->first_section, products, h->sections.count)) return 0;
-        const csbrnn_section *section = at(c, h->sections.offset);
+        const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, c->bytes, sections);
         section += span->first_section;
         for (uint32_t k = 0; k < products; k++, section++) {
             const uint64_t rows = gates[k] * span->rows;
@@ -258,7 +258,7 @@ static int check_gru(checked *c, const csbrnn_instruction *in) {
 static int check_elementwise(checked *c, const csbrnn_instruction *in) {
     if (!within(in->first, in->count, c->header->operations.count)) return 0;
     if (!spend(c, in->count * sizeof(csbrnn_operation))) return 0;
-    const csbrnn_operation *op = at(c, c->header->operations.offset);
+    const csbrnn_operation *op = CSBRNN_TABLE(csbrnn_operation, c->bytes, operations);
     op += in->first;
     for (uint32_t k = 0; k < in->count; k++, op++) {
         const uint32_t slots = in->count < CSBRNN_SLOTS ? in->count : CSBRNN_SLOTS;
@@ -294,7 +294,7 @@ static int check_instructions(checked *c, uint32_t first, uint32_t count) {
     const csbrnn_header *h = c->header;
     if (!within(first, count, h->instructions.count)) return 0;
     if (!spend(c, count * sizeof(csbrnn_instruction))) return 0;
-    const csbrnn_instruction *in = at(c, h->instructions.offset);
+    const csbrnn_instruction *in = CSBRNN_TABLE(csbrnn_instruction, c->bytes, instructions);
     for (uint32_t i = 0; i < count; i++)
         if (!check_instruction(c, in + first + i)) return 0;
     return 1;
@@ -302,10 +302,10 @@ static int check_instructions(checked *c, uint32_t first, uint32_t count) {
 
 static int check_pass(checked *c, const csbrnn_pass *pass) {
     const csbrnn_header *h = c->header;
-    const csbrnn_stream *streams = at(c, h->streams.offset);
+    const csbrnn_stream *streams = CSBRNN_TABLE(csbrnn_stream, c->bytes, streams);
     if (!within(pass->first_move, (uint64_t)pass->reads + pass->writes, h->moves.count)) return 0;
     if (!spend(c, ((uint64_t)pass->reads + pass->writes) * sizeof(csbrnn_move))) return 0;
-    const csbrnn_move *m = at(c, h->moves.offset);
+    const csbrnn_move *m = CSBRNN_TABLE(csbrnn_move, c->bytes, moves);
     m += pass->first_move;
     for (uint64_t k = 0; k < (uint64_t)pass->reads + pass->writes; k++, m++) {
         const int writes = k >= pass->reads;
@@ -320,7 +320,7 @@ static int check_pass(checked *c, const csbrnn_pass *pass) {
 
 static int check_streams(const checked *c) {
     const csbrnn_header *h = c->header;
-    const csbrnn_stream *s = at(c, h->streams.offset);
+    const csbrnn_stream *s = CSBRNN_TABLE(csbrnn_stream, c->bytes, streams);
     uint64_t column = 0;
     if (h->streams.count < 2) return 0;
     for (uint32_t k = 0; k < h->streams.count; k++) {
@@ -335,8 +335,9 @@ static int check_streams(const checked *c) {
 
 csbrnn_error csbrnn_image_check(const void *image, size_t nbytes) {
     static const uint8_t magic[8] = {'c', 's', 'b', 'r', 'n', 'n', '\r', '\n'};
-    checked c = {image, nbytes, image, 2 * (uint64_t)nbytes};
-    const csbrnn_header *h = image;
+    const unsigned char *bytes = (const unsigned char *)image;
+    const csbrnn_header *h = csbrnn_header_of(bytes);
+    checked c = {bytes, nbytes, h, 2 * (uint64_t)nbytes};
     if (!image || nbytes < sizeof *h || (uintptr_t)image % CSBRNN_LINE) return CSBRNN_BAD_IMAGE;
     if (memcmp(h->magic, magic, sizeof magic) || h->version != CSBRNN_VERSION ||
         h->header_nbytes != sizeof *h || h->nbytes != nbytes)
@@ -354,7 +355,7 @@ csbrnn_error csbrnn_image_check(const void *image, size_t nbytes) {
         !inside(&c, h->constants.offset, h->constants.count, sizeof(float)))
         return CSBRNN_BAD_IMAGE;
     if (!check_streams(&c)) return CSBRNN_BAD_IMAGE;
-    const csbrnn_pass *pass = at(&c, h->passes.offset);
+    const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, c.bytes, passes);
     if (h->causal && (h->passes.count != 1 || pass->reverse)) return CSBRNN_BAD_IMAGE;
     for (uint32_t p = 0; p < h->passes.count; p++)
         if (!check_pass(&c, pass + p)) return CSBRNN_BAD_IMAGE;

@@ -37,6 +37,12 @@ typedef struct {
     uint8_t reserved[16];
 } csbrnn_header;
 
+/* What lies from byte `offset` of an image on, and the table that its header calls `name`. C would
+ * convert the pointers by itself, C++ does not. */
+#define CSBRNN_ARRAY(type, image, offset) ((const type *)(const void *)((image) + (offset)))
+#define CSBRNN_TABLE(type, image, name) \
+    CSBRNN_ARRAY(type, image, CSBRNN_ARRAY(csbrnn_header, image, 0)->name.offset)
+
 typedef struct {
     uint32_t width;
     uint32_t token; /* 1: one int32 a step, in 0 .. bound - 1 */
@@ -149,7 +155,9 @@ static inline csbrnn_lines csbrnn_lines_of(const unsigned char *indices, size_t 
                                            unsigned windows) {
     const unsigned char *high = indices + 64 * lines;
     const unsigned char *start = high + (windows > 4 ? 8 * lines : 0);
-    return (csbrnn_lines){indices, (const void *)high, (const void *)start};
+    const csbrnn_lines all = {indices, (const uint64_t *)(const void *)high,
+                              (const uint16_t *)(const void *)start};
+    return all;
 }
 
 static inline size_t csbrnn_lines_nbytes(size_t lines, unsigned windows) {
@@ -209,7 +217,7 @@ static inline size_t csbrnn_block_floats(size_t rows, size_t columns) {
 }
 
 static inline const csbrnn_header *csbrnn_header_of(const unsigned char *image) {
-    return (const csbrnn_header *)(const void *)image;
+    return CSBRNN_ARRAY(csbrnn_header, image, 0);
 }
 
 #endif

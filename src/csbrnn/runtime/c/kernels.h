@@ -48,6 +48,14 @@ extern const csbrnn_kernels csbrnn_kernels_neon;
 extern const csbrnn_kernels csbrnn_kernels_neon_dot;
 #endif
 
+/* For a type of which every instruction set has its own: in C++ a name means the same type in all
+ * files of a program, unless it is told. */
+#ifdef __cplusplus
+#define CSBRNN_OWN(...) namespace { __VA_ARGS__ }
+#else
+#define CSBRNN_OWN(...) __VA_ARGS__
+#endif
+
 static inline const float *csbrnn_at(const csbrnn_frame *frame, uint32_t address) {
     return address & CSBRNN_CONSTANT ? frame->constants + (address & ~CSBRNN_CONSTANT)
                                      : frame->memory + address;

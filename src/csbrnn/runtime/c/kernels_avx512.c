@@ -4,7 +4,7 @@
 
 #include "kernels.h"
 #ifdef CSBRNN_X86
-#include <immintrin.h>
+#include "simd_x86.h"
 #ifdef __clang__
 #pragma clang attribute push(                                                                  \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,bmi,bmi2"))),    \

@@ -52,7 +52,8 @@ typedef struct {
 } unscaled;
 
 static inline unscaled unscaled_of(const csbrnn_frame *frame, const csbrnn_section *s) {
-    return (unscaled){(int32_t *)(void *)(frame->memory + s->sums), frame->memory[s->source]};
+    const unscaled u = {(int32_t *)(void *)(frame->memory + s->sums), frame->memory[s->source]};
+    return u;
 }
 
 /* Constants of 16 units come in lines of 16: image.h says which. */
@@ -78,7 +79,7 @@ static inline vf gate_of_two(unscaled u, unscaled v, const float *lines, size_t 
 /* Units of one part's span, whose rows follow one another gate by gate in the part's own sums. */
 static void lstm_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
                       const csbrnn_span *span, const csbrnn_section *terms) {
-    const float *constants = (const void *)(frame->image + in->offset);
+    const float *constants = CSBRNN_ARRAY(float, frame->image, in->offset);
     float *c = frame->memory + in->b, *h = frame->memory + in->c;
     const size_t first = span->row, units = span->rows;
     const unscaled x = unscaled_of(frame, terms), s = unscaled_of(frame, terms + 1);
@@ -94,7 +95,7 @@ static void lstm_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
 
 static void gru_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
                      const csbrnn_span *span, const csbrnn_section *terms) {
-    const float *constants = (const void *)(frame->image + in->offset);
+    const float *constants = CSBRNN_ARRAY(float, frame->image, in->offset);
     float *h = frame->memory + in->d;
     const size_t first = span->row, units = span->rows;
     const unscaled x = unscaled_of(frame, terms), s = unscaled_of(frame, terms + 1);

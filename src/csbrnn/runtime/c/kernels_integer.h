@@ -64,9 +64,9 @@ static void quantize(const csbrnn_frame *frame, const csbrnn_instruction *in, ui
 
 static inline void strips_int8(unsigned group, unsigned windows, const csbrnn_section *s,
                                const unsigned char *image, const uint8_t *x, int32_t *sums) {
-    const csbrnn_quad_head *head = (const void *)(image + s->heads);
+    const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads);
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
-    const int8_t *w = (const void *)(image + s->values);
+    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const size_t wide = 64 / group, each = CSBRNN_LINE_COLUMNS / wide; /* tiles a line */
     uint8_t buffer[64];
     size_t l = 0;
@@ -96,7 +96,7 @@ static inline void strips_of(unsigned group, const csbrnn_section *s, const unsi
 /* Panels of four strips alternate tile by tile, up to three strips follow. */
 static inline void dense_int8(const csbrnn_section *s, const unsigned char *image,
                               const uint8_t *x, int32_t *sums) {
-    const int8_t *w = (const void *)(image + s->values);
+    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const size_t tiles = ((size_t)s->source_length + 3) / 4;
     uint32_t k = 0, row = s->row;
     for (; k + 4 <= s->count; k += 4, row += 64) {
@@ -118,8 +118,8 @@ static inline void dense_int8(const csbrnn_section *s, const unsigned char *imag
  * 16 rows: see blocks() of kernels_sections.h. */
 static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
                                const unsigned char *image, const uint8_t *x, int32_t *sums) {
-    const csbrnn_int8_block *head = (const void *)(image + s->heads);
-    const int8_t *w = (const void *)(image + s->values);
+    const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
+    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const unsigned full = rows / 16, rest = rows % 16;
     uint8_t operand[128] = {0};
     for (uint32_t k = 0; k < s->count; k++, head++) {
@@ -157,8 +157,8 @@ static inline vf scaled_rows(float scale, vf scales, vf sums) {
 /* y += the product; makes the sums zero, as the next product needs them. */
 static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
                               const unsigned char *image, float scale) {
-    const int32_t *offsets = (const void *)(image + s->heads);
-    const float *scales = (const void *)(image + s->values);
+    const int32_t *offsets = CSBRNN_ARRAY(int32_t, image, s->heads);
+    const float *scales = CSBRNN_ARRAY(float, image, s->values);
     for (size_t r = 0; r < s->count; r += VL) {
         vf p = scaled_rows(scale, v_load(scales + r), i_take(sums + r, offsets + r, VL));
         v_store(y + r, v_add(v_load(y + r), p));

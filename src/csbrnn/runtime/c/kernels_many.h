@@ -18,16 +18,18 @@
 #define DENSE_VECTORS (VL == 16 ? 2u : 1u)
 
 typedef struct { const float *a, *b, *c, *d; } lanes_in;  /* four lanes' operands */
-typedef struct { vf a, b, c, d; } lanes_sum;              /* one vector of rows for each */
+CSBRNN_OWN(typedef struct { vf a, b, c, d; } lanes_sum;)  /* one vector of rows for each */
 typedef struct { float *lane[LANES]; unsigned used; } lanes_out;
 
 static inline lanes_sum lanes_zero(void) {
     const vf zero = v_set1(0.0f);
-    return (lanes_sum){zero, zero, zero, zero};
+    const lanes_sum s = {zero, zero, zero, zero};
+    return s;
 }
 
 static inline lanes_sum lanes_add(lanes_sum s, lanes_sum t) {
-    return (lanes_sum){v_add(s.a, t.a), v_add(s.b, t.b), v_add(s.c, t.c), v_add(s.d, t.d)};
+    const lanes_sum sum = {v_add(s.a, t.a), v_add(s.b, t.b), v_add(s.c, t.c), v_add(s.d, t.d)};
+    return sum;
 }
 
 static inline vf tile_operand(unsigned group, const float *x, uint64_t c, unsigned piece) {
@@ -54,7 +56,8 @@ static inline lanes_out results(float *const *lanes, size_t first, size_t count,
 
 static inline lanes_in operands(float *const *lanes, size_t first, size_t count, uint32_t at) {
     const lanes_out four = results(lanes, first, count, at);
-    return (lanes_in){four.lane[0], four.lane[1], four.lane[2], four.lane[3]};
+    const lanes_in x = {four.lane[0], four.lane[1], four.lane[2], four.lane[3]};
+    return x;
 }
 
 /* Calls f(.., lanes, ..) with a constant. */

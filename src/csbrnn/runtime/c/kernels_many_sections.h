@@ -177,9 +177,9 @@ static inline void NAMED(dense_lanes)(unsigned vectors, unsigned lanes, size_t c
 static inline void NAMED(strips_many)(unsigned group, const csbrnn_section *s,
                                const unsigned char *image, uint32_t destination,
                                float *const *lanes, size_t count) {
-    const csbrnn_strip_head *head = (const void *)(image + s->heads);
-    const uint16_t *columns = (const void *)(image + s->indices);
-    const WEIGHT *values = (const void *)(image + s->values);
+    const csbrnn_strip_head *head = CSBRNN_ARRAY(csbrnn_strip_head, image, s->heads);
+    const uint16_t *columns = CSBRNN_ARRAY(uint16_t, image, s->indices);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     for (uint32_t k = 0; k < s->count;) {
         uint32_t run = 0;
         size_t tiles = 0;
@@ -201,9 +201,9 @@ static inline void NAMED(strips_many)(unsigned group, const csbrnn_section *s,
 
 static inline void NAMED(blocks_many)(unsigned rows, const csbrnn_section *s, const unsigned char *image,
                                uint32_t destination, float *const *lanes, size_t count) {
-    const csbrnn_block_head *head = (const void *)(image + s->heads);
-    const uint16_t *columns = (const void *)(image + s->indices);
-    const WEIGHT *values = (const void *)(image + s->values);
+    const csbrnn_block_head *head = CSBRNN_ARRAY(csbrnn_block_head, image, s->heads);
+    const uint16_t *columns = CSBRNN_ARRAY(uint16_t, image, s->indices);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     for (uint32_t k = 0; k < s->count;) {
         uint32_t run = 0;
         size_t floats = 0, indices = 0;
@@ -243,7 +243,7 @@ static inline void NAMED(dense_rows)(unsigned rows, size_t columns, const WEIGHT
 
 static inline void NAMED(dense_many)(unsigned group, const csbrnn_section *s, const unsigned char *image,
                               uint32_t destination, float *const *lanes, size_t count) {
-    const WEIGHT *values = (const void *)(image + s->values);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     const size_t columns = s->columns, strip = columns * CSBRNN_STRIP;
     uint32_t row = destination + s->row, k = 0;
     (void)group;

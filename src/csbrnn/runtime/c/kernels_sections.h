@@ -47,9 +47,9 @@ static inline tile NAMED(tiles_sum)(unsigned group, size_t tiles, const WEIGHT *
 
 static inline void NAMED(strips)(unsigned group, const csbrnn_section *s,
                                  const unsigned char *image, const float *x, float *y) {
-    const csbrnn_strip_head *head = (const void *)(image + s->heads);
-    const uint16_t *columns = (const void *)(image + s->indices);
-    const WEIGHT *values = (const void *)(image + s->values);
+    const csbrnn_strip_head *head = CSBRNN_ARRAY(csbrnn_strip_head, image, s->heads);
+    const uint16_t *columns = CSBRNN_ARRAY(uint16_t, image, s->indices);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         tile sum = NAMED(tiles_sum)(group, head->tiles, values, x, columns);
         float *to = y + head->row;
@@ -114,7 +114,7 @@ static inline size_t NAMED(dense_width)(size_t columns, size_t first) {
  * (four streams reach two thirds of the L2 cache's bandwidth); up to three strips follow alone. */
 static inline void NAMED(dense)(const csbrnn_section *s, const unsigned char *image,
                                 const float *x, float *y) {
-    const WEIGHT *values = (const void *)(image + s->values);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     const size_t columns = s->columns, strip = columns * CSBRNN_STRIP;
     y += s->row;
     uint32_t k = 0;
@@ -133,9 +133,9 @@ static inline void NAMED(dense)(const csbrnn_section *s, const unsigned char *im
  * their number of columns, so that the trip counts below change seldom and are predicted. */
 static inline void NAMED(blocks)(unsigned rows, const csbrnn_section *s,
                                  const unsigned char *image, const float *x, float *y) {
-    const csbrnn_block_head *head = (const void *)(image + s->heads);
-    const uint16_t *columns = (const void *)(image + s->indices);
-    const WEIGHT *values = (const void *)(image + s->values);
+    const csbrnn_block_head *head = CSBRNN_ARRAY(csbrnn_block_head, image, s->heads);
+    const uint16_t *columns = CSBRNN_ARRAY(uint16_t, image, s->indices);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     const unsigned full = rows / 16, rest = rows % 16;
     for (uint32_t k = 0; k < s->count; k++, head++) {
         const size_t n = head->columns;

@@ -15,7 +15,7 @@
  * of an LSTM of 512 units). */
 #define DENSE_SUM 128
 
-typedef struct { vf piece[PIECES]; } tile;
+CSBRNN_OWN(typedef struct { vf piece[PIECES]; } tile;)
 
 static inline tile tile_zero(void) {
     tile t;

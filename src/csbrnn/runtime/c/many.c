@@ -15,10 +15,6 @@ static const csbrnn_header *header(const csbrnn_model *model) {
     return csbrnn_header_of(model->image);
 }
 
-static const void *table(const csbrnn_model *model, const csbrnn_table *t) {
-    return model->image + t->offset;
-}
-
 /* The product that belongs to a model's kernels; NULL if they have none. */
 static csbrnn_product_many *product_many_of(const csbrnn_model *model) {
 #ifdef CSBRNN_X86
@@ -43,7 +39,7 @@ static size_t lane_floats(const csbrnn_model *model) {
 
 /* Steps that are computed together: 1 means in the streams' own memories. */
 static size_t chunk_steps(const csbrnn_model *model, size_t steps, size_t count) {
-    const csbrnn_pass *pass = table(model, &header(model)->passes);
+    const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, model->image, passes);
     uint32_t instructions = 0;
     for (uint32_t p = 0; p < header(model)->passes.count; p++)
         instructions |= pass[p].chunk_instructions;
@@ -82,7 +78,9 @@ static csbrnn_task stream_task(const crew *c, size_t j, float *memory) {
     const size_t stream_floats = csbrnn_workspace_nbytes(t->model, t->steps) / sizeof(float);
     const size_t k = c->first + j;
     float *between = c->between ? c->between + j * stream_floats : NULL;
-    return (csbrnn_task){t->model, memory, t->xs[k], t->ys[k], between, t->steps};
+    const csbrnn_task task = {t->model, memory, (const unsigned char *)t->xs[k], t->ys[k],
+                              between, t->steps};
+    return task;
 }
 
 /* Inputs (or outputs) of all lanes of `n` steps from the `k`-th on. */
@@ -106,12 +104,11 @@ static int all_float(const csbrnn_span *span, const csbrnn_section *section) {
 
 /* Sums of int8 products begin at zero, and leave zero behind: so must the lanes' own memories. */
 static void clear_lanes(const csbrnn_many_task *task, size_t chunk) {
-    const csbrnn_header *h = header(task->model);
-    const csbrnn_instruction *in = table(task->model, &h->instructions);
-    for (uint32_t i = 0; i < h->instructions.count; i++)
+    const csbrnn_model *model = task->model;
+    const csbrnn_instruction *in = CSBRNN_TABLE(csbrnn_instruction, model->image, instructions);
+    for (uint32_t i = 0; i < header(model)->instructions.count; i++)
         if (in[i].opcode == CSBRNN_QUANTIZE) {
-            memset(task->workspace, 0,
-                   chunk * task->count * lane_floats(task->model) * sizeof(float));
+            memset(task->workspace, 0, chunk * task->count * lane_floats(model) * sizeof(float));
             return;
         }
 }
@@ -119,12 +116,12 @@ static void clear_lanes(const csbrnn_many_task *task, size_t chunk) {
 static void execute(const crew *c, const csbrnn_instruction *in, float *const *lanes,
                     size_t count) {
     const csbrnn_model *model = c->task->model;
-    const csbrnn_header *h = header(model);
-    csbrnn_frame frame = {model->image, table(model, &h->constants), NULL};
+    csbrnn_frame frame = {model->image, CSBRNN_TABLE(float, model->image, constants), NULL};
     for (uint32_t part = c->worker->first_part; part < c->worker->last_part; part++) {
         if (in->opcode == CSBRNN_PRODUCT && c->product && count > 1) {
-            const csbrnn_span *span = (const csbrnn_span *)table(model, &h->spans) + in->first + part;
-            const csbrnn_section *section = table(model, &h->sections);
+            const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans);
+            span += in->first + part;
+            const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, model->image, sections);
             section += span->first_section;
             if (all_float(span, section)) {
                 c->product(&frame, in, span, section, lanes, count);
@@ -155,7 +152,7 @@ static void carry(const crew *c, const csbrnn_instruction *in, size_t s) {
 static void keep(const crew *c, const csbrnn_pass *pass, const csbrnn_instruction *in, size_t n) {
     for (uint32_t i = 0; i < pass->chunk_instructions; i++, in++)
         for (size_t j = 0; in->opcode == CSBRNN_CARRY && j < c->count; j++) {
-            float *memory = c->task->memories[c->first + j];
+            float *memory = (float *)c->task->memories[c->first + j];
             memcpy(memory + in->a, c->lanes[(n - 1) * c->count + j] + in->a,
                    in->length * sizeof(float));
         }
@@ -195,13 +192,15 @@ static void run_chunk(const crew *c, const csbrnn_instruction *in, uint32_t coun
 
 static void run_pass(crew *c, const csbrnn_pass *pass) {
     const csbrnn_many_task *task = c->task;
-    const csbrnn_instruction *in = table(task->model, &header(task->model)->instructions);
+    const csbrnn_model *model = task->model;
+    const csbrnn_instruction *in = CSBRNN_TABLE(csbrnn_instruction, model->image, instructions);
     const size_t chunk = pass->chunk_instructions ? c->chunk : 1;
-    const size_t stride = lane_floats(task->model);
+    const size_t stride = lane_floats(model);
     for (size_t k = 0; k < task->steps; k += chunk) {
         const size_t n = task->steps - k < chunk ? task->steps - k : chunk;
         for (size_t l = 0; l < n * c->count; l++)
-            c->lanes[l] = chunk > 1 ? task->workspace + l * stride : task->memories[c->first + l];
+            c->lanes[l] = chunk > 1 ? task->workspace + l * stride
+                                    : (float *)task->memories[c->first + l];
         if (c->worker->first_part == 0) move(c, pass, k, n, 0);
         meet(c);
         if (chunk > 1) {
@@ -222,17 +221,17 @@ static void run_pass(crew *c, const csbrnn_pass *pass) {
 }
 
 void csbrnn_many_run(const void *what, const csbrnn_worker *worker) {
-    const csbrnn_many_task *task = what;
+    const csbrnn_many_task *task = (const csbrnn_many_task *)what;
     const csbrnn_model *model = task->model;
-    crew c = {.task = task, .worker = worker, .product = product_many_of(model)};
-    c.chunk = chunk_steps(model, task->steps, task->count);
+    const size_t chunk = chunk_steps(model, task->steps, task->count);
+    crew c = {task, worker, product_many_of(model), 0, 0, chunk, NULL, {NULL}};
     if (csbrnn_workspace_nbytes(model, task->steps))
         c.between = task->workspace + lanes_floats(model, task->steps, task->count);
-    if (c.chunk > 1 && worker->first_part == 0) clear_lanes(task, c.chunk);
+    if (chunk > 1 && worker->first_part == 0) clear_lanes(task, chunk);
     for (; c.first < task->count; c.first += c.count) {
         const size_t left = task->count - c.first;
         c.count = left < MOST_LANES ? left : MOST_LANES;
-        const csbrnn_pass *pass = table(model, &header(model)->passes);
+        const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, model->image, passes);
         for (uint32_t p = 0; p < header(model)->passes.count; p++) run_pass(&c, pass + p);
     }
 }
@@ -243,8 +242,9 @@ csbrnn_error csbrnn_many_check(const csbrnn_many_task *task) {
     if (!task->workspace && csbrnn_many_nbytes(task->model, task->steps, task->count))
         return CSBRNN_BAD_ARGUMENT;
     for (size_t j = 0; j < task->count; j++) {
-        const csbrnn_task each = {task->model, task->memories[j], task->xs[j],
-                                  task->ys[j], NULL,              task->steps};
+        const csbrnn_task each = {task->model, (float *)task->memories[j],
+                                  (const unsigned char *)task->xs[j], task->ys[j],
+                                  NULL, task->steps};
         const csbrnn_error error = csbrnn_task_check(&each);
         if (error) return error;
     }
@@ -254,7 +254,7 @@ csbrnn_error csbrnn_many_check(const csbrnn_many_task *task) {
 csbrnn_error csbrnn_run_many(const csbrnn_model *model, void *const *memories,
                              const void *const *xs, float *const *ys, size_t steps, size_t count,
                              void *workspace) {
-    const csbrnn_many_task task = {model, memories, xs, ys, steps, count, workspace};
+    const csbrnn_many_task task = {model, memories, xs, ys, steps, count, (float *)workspace};
     const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL};
     const csbrnn_error error = csbrnn_many_check(&task);
     if (!error) csbrnn_many_run(&task, &alone);

@@ -36,8 +36,8 @@ static inline vf v_round(vf a);
 
 #if VL == 4
 typedef int32_t vi __attribute__((vector_size(16)));
-static inline vf v_set1(float a) { return (vf){a, a, a, a}; }
-static inline vi v_int1(int32_t a) { return (vi){a, a, a, a}; }
+static inline vf v_set1(float a) { vf all = {a, a, a, a}; return all; }
+static inline vi v_int1(int32_t a) { vi all = {a, a, a, a}; return all; }
 static inline vi v_to_int(vf a) { return __builtin_convertvector(a, vi); }
 static inline vf v_to_float(vi a) { return __builtin_convertvector(a, vf); }
 static inline vi v_bits(vf a) { return (vi)a; }

@@ -2,10 +2,11 @@
 #ifndef CSBRNN_SIMD_INT8_AVX2_H
 #define CSBRNN_SIMD_INT8_AVX2_H
 
-typedef struct { __m256i low, high; } isum;
+CSBRNN_OWN(typedef struct { __m256i low, high; } isum;)
 
 static inline isum isum_zero(void) {
-    return (isum){_mm256_setzero_si256(), _mm256_setzero_si256()};
+    const isum zero = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    return zero;
 }
 static inline void isum_store(int32_t *p, isum a) {
     _mm256_storeu_si256((__m256i *)(void *)p, a.low);

@@ -8,9 +8,12 @@
 
 #define I_OFFSET 0
 
-typedef struct { int32_t lane[16]; } isum;
+CSBRNN_OWN(typedef struct { int32_t lane[16]; } isum;)
 
-static inline isum isum_zero(void) { return (isum){{0}}; }
+static inline isum isum_zero(void) {
+    static const isum zero = {{0}};
+    return zero;
+}
 static inline void isum_store(int32_t *p, isum a) { memcpy(p, a.lane, sizeof a.lane); }
 static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8_t *x) {
     const unsigned each = 16 / group; /* lanes a row */

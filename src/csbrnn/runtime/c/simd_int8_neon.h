@@ -4,11 +4,12 @@
 
 #define I_OFFSET 0
 
-typedef struct { int32x4_t q[4]; } isum;
+CSBRNN_OWN(typedef struct { int32x4_t q[4]; } isum;)
 
 static inline isum isum_zero(void) {
-    int32x4_t zero = vdupq_n_s32(0);
-    return (isum){{zero, zero, zero, zero}};
+    const int32x4_t zero = vdupq_n_s32(0);
+    const isum sums = {{zero, zero, zero, zero}};
+    return sums;
 }
 static inline void isum_store(int32_t *p, isum a) {
     for (unsigned k = 0; k < 4; k++) vst1q_s32(p + 4 * k, a.q[k]);

@@ -15,7 +15,7 @@ static inline int32_t i_largest(const float *x, size_t n) {
 }
 
 /* Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits. */
-static inline void i_quantize(uint8_t *restrict q, const float *restrict x, size_t n,
+static inline void i_quantize(uint8_t *__restrict q, const float *__restrict x, size_t n,
                               float inverse) {
     for (size_t k = 0; k < n; k++) {
         float v = x[k] * inverse;
@@ -28,8 +28,8 @@ static inline void i_quantize(uint8_t *restrict q, const float *restrict x, size
     }
 }
 
-static inline void take(float *restrict taken, int32_t *restrict sums,
-                        const int32_t *restrict offsets, size_t n) {
+static inline void take(float *__restrict taken, int32_t *__restrict sums,
+                        const int32_t *__restrict offsets, size_t n) {
     for (size_t r = 0; r < n; r++) {
         const uint32_t sum = (uint32_t)sums[r] - (I_OFFSET ? (uint32_t)offsets[r] : 0u);
         taken[r] = (float)(int32_t)sum;

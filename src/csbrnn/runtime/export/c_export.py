@@ -256,7 +256,7 @@ def _values(
     what = f"tokens 0..{source.bound - 1}" if source.dtype == "int32" else f"{source.width} floats"
     tables = "\n".join(
         f"extern const csbrnn_kernels csbrnn_kernels_{isa};\n"
-        f'const csbrnn_kernels csbrnn_kernels_{isa} = {{.name = ""}};'
+        f'const csbrnn_kernels csbrnn_kernels_{isa} = {{"", {", ".join(["NULL"] * 8)}}};'
         for isa in exportable_isas()
         if isa not in isas
     )

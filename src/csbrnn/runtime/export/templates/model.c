@@ -1,11 +1,13 @@
 /* @title@ See @name@.h. */
 #include "@name@.h"
+
+#include <assert.h>
 @if array
 
 #include "@name@_weights.h"
 @end
 
-_Static_assert(sizeof(@name@_state) == @NAME@_STATE_NBYTES, "csbrnn.h is of another version");
+static_assert(sizeof(@name@_state) == @NAME@_STATE_NBYTES, "csbrnn.h is of another version");
 
 @if array
 @name@_error @name@_init(@name@_state *state) {

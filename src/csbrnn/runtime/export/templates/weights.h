@@ -13,7 +13,7 @@
 #define @NAME@_SECTION
 #endif
 
-static const @NAME@_ALIGNED uint64_t @name@_weights[@NAME@_FLASH_NBYTES / 8] @NAME@_SECTION = {
+@NAME@_ALIGNED static const uint64_t @name@_weights[@NAME@_FLASH_NBYTES / 8] @NAME@_SECTION = {
 @words@};
 
 #endif
