@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 DEFAULT_LAYOUT: Final = "block=16x64 row_group=16"
-"""Stripes of 16 rows: what the engine's tiles are made for (PEERS.md, "groups of 16")."""
+"""Stripes of 16 rows: what the engine's tiles are made for."""
 
 STEP: Final = np.float32(1 / 127)
 """Of a row's largest weight: the smallest that int8 still tells from zero."""
@@ -134,7 +134,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     # CSB-RNN (Shi et al., 2020), Table 1: speech (TIMIT) and translation (PTB) at no loss.
     "sr": Shape(Stack(LSTM, 153, 1024, num_layers=2), 13.5),
     "mt": Shape(Stack(LSTM, 1500, 1500, num_layers=2), 12.0),
-    # PEERS.md: what users run on small machines; GRUs stand a little less pruning.
+    # Ours: what users run on small machines; GRUs stand a little less pruning.
     "gru512": Shape(Stack(GRU, 512, 512, num_layers=2), 8.0),
     # Where the overhead of a call is all there is; never worth pruning.
     "small16": Shape(Stack(LSTM, 16, 16), 1.0),

@@ -32,7 +32,7 @@ CHECK_STEPS: Final = 12
 """Steps compared before timing: enough for a lost or swapped state to show."""
 
 SEQUENCE_STEPS: Final = 100
-"""Steps in one call of the mode "sequence", as in PEERS.md."""
+"""Steps in one call of the mode "sequence". Ours."""
 
 
 def run_bench(
