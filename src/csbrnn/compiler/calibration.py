@@ -25,8 +25,8 @@ def calibrate(model: PackedModel, xs: NDArray[Any]) -> PackedModel:
     The scale fits the largest magnitude that the matrix was multiplied with when the model ran over
     ``xs``, in float64 and without quantized activations. Beyond it, activations saturate: ``xs``
     must be like what the model will see; without static scales, they follow every operand and need
-    no sample. (The C runtime looks at each operand all the same, for NaN and infinity.) A matrix that was multiplied with nothing
-    but zeros (a state, where ``xs`` has one step) gets none.
+    no sample. (The C runtime looks at each operand all the same, for NaN and infinity.) A matrix
+    that was multiplied with nothing but zeros (a state, where ``xs`` has one step) gets none.
 
     Args:
         model: The model. Matrices in other precisions are not affected.
