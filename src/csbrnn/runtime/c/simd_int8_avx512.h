@@ -212,8 +212,7 @@ static inline __m512i i_lanes(uint64_t mask, const uint8_t *places, char none) {
 
 /* Every step is chosen to leave the shuffles alone, of which there is one a cycle: lanes of a row
  * are summed by shifts, and a window's places come out of i_lanes by a shift. Rows that a block
- * lacks take lane 31, which is zero, for its weights are padding; with 32 rows it may not be, and
- * they are masked. */
+ * lacks take lane 31, where no class but that of 32 rows has a sum; there, they are masked. */
 static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
                              isum b, isum c, isum d) {
     __m512i tail = isum_zero();
