@@ -121,8 +121,8 @@ def pack(
         typer.Option(
             "--calibrate",
             metavar="INPUT",
-            help="Sample input, a .npy array (steps, features) or (steps,): fixes the scales of "
-            "int8 activations once and for all, which saves a pass over each.",
+            help="Sample input, a .npy array (steps, features) or (steps,): the scales of int8 "
+            "activations are fixed on it, instead of following each input.",
         ),
     ] = None,
     trust: Annotated[

@@ -21,6 +21,7 @@ from csbrnn.runtime.export.folder import MANIFEST
 from csbrnn.runtime.export.names import identifier
 from csbrnn.runtime.export.sources import source
 from csbrnn.runtime.export.templates import array_words
+from csbrnn.runtime.image import build_image
 
 from . import models, native
 
@@ -67,6 +68,18 @@ static NAME_error load(NAME_state *s) {
     if (!f || fread(weights, sizeof weights, 1, f) != 1) exit(9);
     fclose(f);
     return NAME_init(s, weights, sizeof weights);
+}
+"""
+
+
+OPEN = """
+#include <stdio.h>
+#include "csbrnn.h"
+static _Alignas(64) unsigned char image[1 << 20];
+int main(void) {
+    csbrnn_model model;
+    printf("%d", csbrnn_open(&model, image, fread(image, 1, sizeof image, stdin), NULL));
+    return 0;
 }
 """
 
@@ -154,6 +167,34 @@ def drive(export, program, objects, compiler, *, before=()):
 
 
 # The same bits.
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_code_for_other_formats_is_left_out(compiler, precision, packed, tmp_path):
+    """All of it from the folder: the same bits, and an image in another format is refused."""
+    native.require(compiler)
+    models = {p: quantize(packed["stripes"], p) for p in ("fp32", "bf16", "int8")}
+    export = export_c(models[precision], tmp_path / "c", name="m", weights="binary")
+
+    def everything(_):  # objects of this folder's files, which have a configuration of their own
+        for file in export.folder.glob("*.c"):
+            if file.name not in ("main.c", "m.c", "driver.c"):
+                sh(compiler, "-O1", *strict(compiler), "-c", file.name, cwd=export.folder)
+        return {o.stem: o for o in export.folder.glob("*.o")}
+
+    program = lower(models[precision])
+    got, isa = drive(export, program, everything, compiler)
+    assert isa == compile(models[precision]).isa
+    for ys in got:
+        assert ys.tobytes() == compile(models[precision])(inputs(program))[0].tobytes()
+    (export.folder / "open.c").write_text(OPEN)
+    objects = [o for o in export.folder.glob("*.o") if o.stem not in ("m", "driver")]
+    sh(compiler, "-O1", "open.c", *objects, *LINK, "-o", "open", cwd=export.folder)
+    for other, model in models.items():
+        image = build_image(lower(model)).data
+        answer = sh("./open", cwd=export.folder, stdin=image.tobytes()).stdout.decode()
+        assert (answer == "0") == (other == precision), (other, answer)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +488,7 @@ def test_sizes_are_those_of_the_image(packed, tmp_path):
 
 def test_files_are_the_runtimes_own(packed, tmp_path):
     export_c(packed["floats"], tmp_path)
-    for file in exported_sources():
+    for file in set(exported_sources()) - {"csbrnn_config.h"}:  # says which formats are in it
         assert (tmp_path / file).read_bytes() == (native.SOURCES / file).read_bytes()
     assert not {"pool.c", "csbrnn_pool.h", "binding.c", "bandwidth.c"} & set(exported_sources())
     assert set(available_isas()) <= set(exportable_isas())

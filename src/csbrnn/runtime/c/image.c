@@ -181,8 +181,10 @@ static int check_int8(checked *c, const csbrnn_section *s, const csbrnn_span *sp
 
 static int check_section(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
     if (s->source & CSBRNN_CONSTANT) return 0;
-    if (s->dtype == CSBRNN_INT8) return check_int8(c, s, span);
-    if (s->dtype != CSBRNN_FP32 && s->dtype != CSBRNN_BF16) return 0;
+    if (CSBRNN_HAS_INT8 && s->dtype == CSBRNN_INT8) return check_int8(c, s, span);
+    if (!(CSBRNN_HAS_FP32 && s->dtype == CSBRNN_FP32) &&
+        !(CSBRNN_HAS_BF16 && s->dtype == CSBRNN_BF16))
+        return 0;
     if (!readable(c, s->source, s->source_length, 0)) return 0;
     switch (s->kind) {
         case CSBRNN_DENSE: return check_dense(c, s, span);
@@ -280,7 +282,7 @@ static int check_instruction(checked *c, const csbrnn_instruction *in) {
         case CSBRNN_SOFTMAX:
         case CSBRNN_COPY: return writable(c, in->a, n, 0) && readable(c, in->b, n, 0);
         case CSBRNN_QUANTIZE:
-            return readable(c, in->b, n, 0) && in->d >= csbrnn_operand_floats(n) &&
+            return CSBRNN_HAS_INT8 && readable(c, in->b, n, 0) && in->d >= csbrnn_operand_floats(n) &&
                    writable(c, in->a, (uint64_t)in->d * c->header->parts, 0);
         case CSBRNN_LOOKUP:
             return writable(c, in->a, n, 0) && writable(c, in->b, 1, 0) && in->count > 0 &&

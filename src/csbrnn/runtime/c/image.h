@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "csbrnn_config.h"
+
 #define CSBRNN_VERSION 1u
 #define CSBRNN_CONSTANT 0x80000000u
 #define CSBRNN_NONE 0xffffffffu

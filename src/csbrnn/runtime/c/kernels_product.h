@@ -54,14 +54,14 @@ static void product(const csbrnn_frame *frame, const csbrnn_instruction *in,
             v_store(y + r, bias ? v_load(bias + r) : v_set1(0.0f));
     }
     for (uint32_t k = 0; k < span->sections; k++, section++) {
-        if (section->dtype == CSBRNN_INT8) {
+        if (CSBRNN_HAS_INT8 && section->dtype == CSBRNN_INT8) {
             product_int8(frame, y + span->row, section);
             continue;
         }
         const float *x = frame->memory + section->source;
         const unsigned char *image = frame->image;
-        if (section->dtype == CSBRNN_BF16) SECTION_PRODUCT(bf16)
-        else SECTION_PRODUCT(fp32)
+        if (CSBRNN_HAS_BF16 && section->dtype == CSBRNN_BF16) SECTION_PRODUCT(bf16)
+        else if (CSBRNN_HAS_FP32) SECTION_PRODUCT(fp32)
     }
 }
 

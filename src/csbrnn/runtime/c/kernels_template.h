@@ -125,5 +125,8 @@ static void softmax(const csbrnn_frame *frame, const csbrnn_instruction *in) {
     }
 }
 
-const csbrnn_kernels TABLE(ISA) = {STRING(ISA), product,     lstm,    gru, lstm_sums,
-                                   gru_sums,    elementwise, softmax, quantize};
+#define INT8_ONLY(kernel) (CSBRNN_HAS_INT8 ? (kernel) : 0)
+
+const csbrnn_kernels TABLE(ISA) = {
+    STRING(ISA), product, lstm, gru, INT8_ONLY(lstm_sums), INT8_ONLY(gru_sums),
+    elementwise, softmax, INT8_ONLY(quantize)};

@@ -118,10 +118,11 @@ def export_c(
     tokens = program.streams["input"].dtype == "int32"
     true = {weights, "tokens" if tokens else "floats"}
     sizes = _sizes(image)
-    values = _values(name, program, kept, sizes)
+    values = _values(name, program, kept, sizes) | _formats(image)
 
     files = {file: source(file) for file in exported_sources(kept)}
     texts = {f"{name}.c": "model.c", f"{name}.h": "model.h", "main.c": "main.c"}
+    texts["csbrnn_config.h"] = "csbrnn_config.h"  # instead of the runtime's own, which has all
     if set(exportable_isas()) - set(kept):
         texts["csbrnn_left_out.c"] = "left_out.c"
     compiled = sorted(f for f in (*files, *texts) if f.endswith(".c") and f != "main.c")
@@ -244,6 +245,12 @@ def _idle_kernels(image: NDArray[np.uint8]) -> set[str]:
     """Return the opcodes that are not used: kernel functions have their names."""
     used = set(_records(image, "instructions", layout.INSTRUCTION)["opcode"].tolist())
     return {name for name, number in layout.OPCODES.items() if number not in used}
+
+
+def _formats(image: NDArray[np.uint8]) -> dict[str, str]:
+    """Return for each number format whether any weights of products are in it, as C has it."""
+    used = set(_records(image, "sections", layout.SECTION)["dtype"].tolist())
+    return {f"has_{name}": str(int(number in used)) for name, number in layout.DTYPES.items()}
 
 
 # What templates are filled with.

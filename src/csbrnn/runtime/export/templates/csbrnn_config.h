@@ -1,0 +1,9 @@
+/* What this build has code for: the formats that the model's weights are in. */
+#ifndef CSBRNN_CONFIG_H
+#define CSBRNN_CONFIG_H
+
+#define CSBRNN_HAS_FP32 @has_fp32@ /* weights of matrices; all else is fp32 anyway */
+#define CSBRNN_HAS_BF16 @has_bf16@
+#define CSBRNN_HAS_INT8 @has_int8@
+
+#endif
