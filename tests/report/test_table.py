@@ -36,13 +36,38 @@ def test_another_tolerance():
 def test_patterns_compare_with_unstructured_at_equal_accuracy():
     stripes = entries()["stripes of 4"]
     rate = 2 ** (0.03 / 0.0125)  # where it loses what unstructured loses at 8x
-    assert stripes.relative_rate == pytest.approx(rate / 8)
-    allowed = 0.03 + 2 * math.hypot(0.002, 0.002)
-    assert stripes.within == pytest.approx(2 ** (allowed / 0.0125) / 8)
-    assert stripes.relative_bits == pytest.approx((9.6 / rate) / (16 / 8))
-    assert entries()["unstructured"].relative_rate == pytest.approx(1)
+    assert stripes.equal.rate == pytest.approx(rate / 8)
+    assert stripes.equal.bits == pytest.approx((9.6 / rate) / (16 / 8))
+    assert not stripes.equal.at_least
+    wider = 2 ** ((0.03 + 2 * math.hypot(0.002, 0.002)) / 0.0125)
+    assert stripes.within.rate == pytest.approx(wider / 8)
+    assert stripes.within.bits == pytest.approx((9.6 / wider) / (16 / 8))
+    assert entries()["unstructured"].equal.rate == pytest.approx(1)
     without = entries(patterns=["stripes of 4"])["stripes of 4"]
-    assert (without.relative_rate, without.relative_bits) == (None, None)
+    assert (without.equal, without.within) == (None, None)
+
+
+def better_than_dense(result, *labels):
+    for row in result["rows"]:
+        if row["label"] in labels:
+            row["gap"] = -abs(row["gap"])
+    return no_loss(read_study(result))
+
+
+def test_nothing_is_claimed_where_nothing_measured_is_as_good_as_unstructured():
+    """Gaps are zero at 1x by definition, which says nothing of what is better than dense."""
+    stripes = better_than_dense(make_result(), "unstructured")[1]
+    assert stripes.curve.label == "stripes of 4"
+    assert stripes.equal is None
+
+
+def test_what_is_better_at_the_largest_rate_has_at_least_that():
+    result = make_result()
+    stripes = better_than_dense(result, "stripes of 4")[1]
+    assert stripes.equal.at_least
+    assert stripes.equal.rate == pytest.approx(32 / 8)
+    line = no_loss_markdown(read_study(result)).splitlines()[6]
+    assert "| >= 4.00 (>= 4.00) | <= 0.15 (<= 0.15) |" in line
 
 
 def test_a_recipe_says_where_to_compare():
@@ -50,13 +75,13 @@ def test_a_recipe_says_where_to_compare():
     result["recipe"]["reference_rate"] = 4
     study = read_study(result)
     stripes = next(entry for entry in no_loss(study) if entry.curve.label == "stripes of 4")
-    assert stripes.relative_rate == pytest.approx(2 ** (0.02 / 0.0125) / 4)
+    assert stripes.equal.rate == pytest.approx(2 ** (0.02 / 0.0125) / 4)
     assert "Relative: to unstructured at 4x" in no_loss_markdown(study)
 
 
 def test_methods_compare_with_their_own_unstructured():
     study = read_study(make_result(methods=("admm", "gradual")))
-    assert [entry.relative_rate for entry in no_loss(study)[:2]] == pytest.approx([1, 1])
+    assert [entry.equal.rate for entry in no_loss(study)[:2]] == pytest.approx([1, 1])
 
 
 def test_every_known_pattern_is_judged():
@@ -67,7 +92,7 @@ def test_the_table_as_text():
     lines = no_loss_markdown(read_study(make_result())).splitlines()
     assert "within +0.0200" in lines[0]
     assert lines[4].startswith("| dense |  | yes | 1.0x | 1.00M | 8.00M | 60.0 |")
-    assert lines[5] == "| unstructured | admm | no | 4.0x | 250k | 4.00M |  | 1.00 |  | 1.00 |"
+    assert lines[5] == "| unstructured | admm | no | 4.0x | 250k | 4.00M |  | 1.00 | 1.00 |"
     assert lines[8].startswith("| new | admm |  | 2.0x |")
     assert ">= 32.0x" in no_loss_markdown(read_study(make_result()), tolerance=1.0)
 

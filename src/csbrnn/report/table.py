@@ -15,6 +15,7 @@ from csbrnn.report.curves import Curve, Point, Study
 
 __all__ = [
     "HARDWARE_FRIENDLY",
+    "Comparison",
     "NoLoss",
     "grid_markdown",
     "no_loss",
@@ -43,14 +44,29 @@ _SHORT: Final = {
     "rate at no loss": "rate, no\nloss",
     "weights after": "kept",
     "total bits": "bits",
-    "relative rate": "rel.\nrate",
-    "within 2 se": "2 se",
-    "relative bits": "rel.\nbits",
+    "relative rate (2 se)": "rel. rate\n(2 se)",
+    "relative bits (2 se)": "rel. bits\n(2 se)",
 }
 """Headings where columns are few."""
 
 REFERENCE: Final = "unstructured"
 """The pattern that others are compared with."""
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """A pattern where it is as accurate as unstructured pruning is at the study's reference rate.
+
+    Attributes:
+        rate: Its pruning rate, over that of unstructured.
+        at_least: Whether that is the largest rate measured.
+        bits: Its bits over those of unstructured, there.
+    """
+
+    rate: float
+    at_least: bool
+    bits: float | None
 
 
 @final
@@ -67,11 +83,9 @@ class NoLoss:
         weights: Left at that rate.
         bits: Of the pruned matrices there, in int8 with indices.
         us_per_step: There.
-        relative_rate: The rate at which the pattern is as accurate as unstructured pruning at the
-            study's reference rate, over that rate.
+        equal: Beside unstructured pruning.
         within: The same where it may lose more than unstructured by two standard errors of their
             difference over held-out data (as if gaps were independent: too large if anything).
-        relative_bits: Its bits over those of unstructured, at `relative_rate`.
     """
 
     curve: Curve
@@ -80,9 +94,8 @@ class NoLoss:
     weights: float | None
     bits: float | None
     us_per_step: float | None
-    relative_rate: float | None
-    within: float | None
-    relative_bits: float | None
+    equal: Comparison | None
+    within: Comparison | None
 
 
 def no_loss(study: Study, tolerance: float | None = None) -> list[NoLoss]:
@@ -117,31 +130,35 @@ def _no_loss(study: Study, curve: Curve, tolerance: float) -> NoLoss:
     )
 
 
-def _relative(study: Study, curve: Curve) -> tuple[float | None, float | None, float | None]:
+def _relative(study: Study, curve: Curve) -> tuple[Comparison | None, Comparison | None]:
     references = [c for c in study.curves if c.label == REFERENCE]
     same_method = [c for c in references if c.method == curve.method]
     reference = next(iter(same_method or references), None)
     if reference is None:
-        return None, None, None
+        return None, None
     point = next((p for p in reference.points if p.rate == study.reference_rate), None)
     if point is None or point.gap is None:
-        return None, None, None
+        return None, None
     if curve is reference:
-        return 1.0, None, 1.0
-    found = curve.rate_at(point.gap)
-    if found is None or found[1]:  # the largest rate measured: the true one may be higher
-        return None, None, None
-    rate = found[0]
-    dense_bits = study.dense.means.get("total_bits_int8")
-    bits = curve.mean_at(rate, "total_bits_int8", dense_bits)
-    reference_bits = point.means.get("total_bits_int8")
-    relative_bits = bits / reference_bits if bits and reference_bits else None
+        return Comparison(1.0, False, 1.0), None
+    equal = _compare(study, curve, point, point.gap)
+    rate = 1.0 if equal is None else equal.rate * study.reference_rate
     own = next((p.gap_error for p in curve.points if p.rate >= rate), None)
-    within = None
-    if own is not None and point.gap_error is not None:
-        wider = curve.rate_at(point.gap + 2 * math.hypot(own, point.gap_error))
-        within = None if wider is None or wider[1] else wider[0] / study.reference_rate
-    return rate / study.reference_rate, within, relative_bits
+    if own is None or point.gap_error is None:
+        return equal, None
+    return equal, _compare(study, curve, point, point.gap + 2 * math.hypot(own, point.gap_error))
+
+
+def _compare(study: Study, curve: Curve, reference: Point, gap: float) -> Comparison | None:
+    found = curve.rate_at(gap)
+    if found is None or found[0] <= 1:  # nothing that was measured is so good
+        return None
+    rate, at_least = found
+    dense = study.dense.means.get("total_bits_int8")
+    bits = curve.mean_at(rate, "total_bits_int8", dense)
+    others = reference.means.get("total_bits_int8")
+    relative_bits = bits / others if bits and others else None
+    return Comparison(rate / study.reference_rate, at_least, relative_bits)
 
 
 def no_loss_markdown(study: Study, tolerance: float | None = None) -> str:
@@ -159,7 +176,7 @@ def _how_to_read(study: Study, tolerance: float | None) -> str:
         f"{sign}{allowed:.4f} (two standard errors over held-out data) of the equally trained "
         f"dense network's {study.dense.means['value']:.4f}. Bits: int8 values and indices of the "
         f"pruned matrices. Relative: to {REFERENCE} at {study.reference_rate:g}x, at its accuracy; "
-        "within 2 se: at its accuracy or worse by two standard errors of the difference. "
+        "in brackets, where it may be worse by two standard errors of the difference. "
         f"Steps: int8, one thread, {study.machine}."
     )
 
@@ -168,10 +185,10 @@ def _no_loss_cells(study: Study, tolerance: float | None) -> tuple[list[str], li
     dense = study.dense.means
     headings = [
         *("pattern", "method", "hardware friendly", "rate at no loss", "weights after"),
-        *("total bits", "us a step", "relative rate", "within 2 se", "relative bits"),
+        *("total bits", "us a step", "relative rate (2 se)", "relative bits (2 se)"),
     ]
     bits, us = _count(dense.get("total_bits_int8")), _us(dense.get("us_per_step"))
-    rows = [["dense", "", "yes", "1.0x", _count(_weights(study)), bits, us, "", "", ""]]
+    rows = [["dense", "", "yes", "1.0x", _count(_weights(study)), bits, us, "", ""]]
     for entry in no_loss(study, tolerance):
         friendly = HARDWARE_FRIENDLY.get(entry.curve.pattern.partition("(")[0])
         rows.append(
@@ -183,9 +200,8 @@ def _no_loss_cells(study: Study, tolerance: float | None) -> tuple[list[str], li
                 _count(entry.weights),
                 _count(entry.bits),
                 _us(entry.us_per_step),
-                _ratio(entry.relative_rate),
-                _ratio(entry.within),
-                _ratio(entry.relative_bits),
+                _both(_rate(entry.equal), _rate(entry.within)),
+                _both(_bits(entry.equal), _bits(entry.within)),
             ]
         )
     return headings, rows
@@ -267,5 +283,15 @@ def _us(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _rate(compared: Comparison | None) -> str:
+    return "" if compared is None else f"{'>= ' * compared.at_least}{compared.rate:.2f}"
+
+
+def _bits(compared: Comparison | None) -> str:
+    if compared is None or compared.bits is None:
+        return ""
+    return f"{'<= ' * compared.at_least}{compared.bits:.2f}"
+
+
+def _both(value: str, in_brackets: str) -> str:
+    return f"{value} ({in_brackets})" if in_brackets else value
