@@ -46,8 +46,8 @@ typedef struct csbrnn_model {
 /* Checks every byte that execution relies on; hostile images are refused. */
 CSBRNN_API csbrnn_error csbrnn_image_check(const void *image, size_t nbytes);
 
-/* Checks the image and selects the kernels: those of the instruction set named ("avx512", "avx2",
- * "neon", "baseline"), or with NULL the best that this machine has. */
+/* Checks the image and selects the kernels: those of the instruction set named (one that csbrnn_isa
+ * tells), or with NULL the best that this machine has. */
 CSBRNN_API csbrnn_error csbrnn_open(csbrnn_model *model, const void *image, size_t nbytes,
                                     const char *isa);
 
