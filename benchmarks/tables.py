@@ -95,7 +95,7 @@ def goals() -> str:
     return goals_markdown(_benches())
 
 
-STUDIES = ("char_lm", "digits")
+STUDIES = ("char_lm", "char_long", "digits")
 """Recipes in ``studies/`` whose results are committed as ``study_NAME.json``."""
 
 
