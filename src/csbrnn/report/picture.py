@@ -62,7 +62,7 @@ def draw_png(study: Study, path: Path) -> None:
         [*handles, *stairs],
         [*labels, *(_FRONTIER for _ in stairs)],
         loc="outside lower center",
-        ncols=5 if max(map(len, labels)) <= 28 else 4,
+        ncols=5 if max(map(len, labels), default=0) <= 28 else 4,
         fontsize=9,
     )
     figure.suptitle(_title(study))
