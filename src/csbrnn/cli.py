@@ -131,7 +131,6 @@ def pack(
     json_file: Json = None,
 ) -> None:
     """Turn a torch module or checkpoint into a packed model."""
-    from csbrnn.commands.calibrate import calibrated
     from csbrnn.commands.inspect import inspect_model
     from csbrnn.model import save
 
@@ -150,6 +149,8 @@ def pack(
         keep_fp32=keep_fp32 or (),
     )
     if sample is not None:
+        from csbrnn.commands.calibrate import calibrated
+
         packed = calibrated(packed, sample)
     save(packed, out)
     inspection = inspect_model(packed)

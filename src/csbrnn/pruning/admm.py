@@ -123,7 +123,7 @@ class ADMM(Method):
         return self.phase(step) == "admm"
 
     def refusals(self, patterns: Sequence[Pattern], scope: str) -> list[str]:
-        """Returns a reason for each pattern that has one density only, if that shall fall."""
+        """Returns a reason for each pattern that is no mask, if the density of Z shall fall."""
         return [
             f"ramp_steps lets the density fall, and that of {pattern} can't; leave it out"
             for pattern in patterns

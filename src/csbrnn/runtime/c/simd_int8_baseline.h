@@ -36,6 +36,14 @@ static inline void v_opaque(vf *a) {
 #endif
 }
 
-#include "simd_int8_single.h"
+/* The bytes at x that 64 numbers name, with `high` as their ninth bits. */
+static inline void i_look_up(uint8_t *to, unsigned windows, const uint8_t *x,
+                             const uint8_t *numbers, uint64_t high) {
+    if (windows <= 4)
+        for (unsigned k = 0; k < 64; k++) to[k] = x[numbers[k]];
+    else
+        for (unsigned k = 0; k < 64; k++, high >>= 1) to[k] = x[numbers[k] + 256 * (high & 1)];
+}
+
 #include "simd_int8_shared.h"
 #endif

