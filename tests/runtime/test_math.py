@@ -70,9 +70,10 @@ def test_unary(op, isa):
     real = ~np.isnan(expected)
     with np.errstate(all="ignore"):
         expected32 = expected.astype(np.float32)
-    # 2e-7 is 1.7 units in the last place at 1. exp has 3e-7 where its argument is large: half a
-    # unit of x / ln 2 is lost in rounding to float32. Below 1e-37 results may lose bits, or be 0.
-    rtol = {"exp": 3e-7, "sigmoid": 3e-7}.get(op, 2e-7)
+    # 2.4e-7 is two units in the last place at 1. exp has 3e-7 where its argument is large: half a
+    # unit of x / ln 2 is lost in rounding to float32. sigmoid(-87) is off by 3.5e-7, for 3e-9 of an
+    # argument is with AVX-512. Below 1e-37 results may lose bits, or be 0.
+    rtol = {"exp": 3e-7, "sigmoid": 4e-7}.get(op, 2.4e-7)
     exact = op in ("neg", "abs", "relu")
     np.testing.assert_allclose(
         got[real], expected32[real], rtol=0 if exact else rtol, atol=0 if exact else 2e-38
@@ -84,7 +85,7 @@ def test_tanh_and_sigmoid_around_zero(isa):
     x = np.linspace(-3, 3, LENGTH).astype(np.float32)
     for op in ("tanh", "sigmoid"):
         got = Engine(program([MicroOp(op, (0,))], 1), isa=isa).step(x)[0]
-        np.testing.assert_allclose(got, reference(op, x), rtol=2e-7, atol=1e-38)
+        np.testing.assert_allclose(got, reference(op, x), rtol=2.4e-7, atol=1e-38)
         assert (np.abs(got) <= 1).all()
 
 

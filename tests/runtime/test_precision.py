@@ -12,7 +12,7 @@ from csbrnn.formats import CSBMatrix, DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel, quantize
 from csbrnn.numerics import INT8, scale_of
 from csbrnn.runtime import Engine, available_isas, build_image, layout
-from csbrnn.runtime import products as runtime_products
+from csbrnn.runtime import tilings as runtime_tilings
 from csbrnn.runtime.library import library
 from csbrnn.runtime.tiling_int8 import DEFAULT_COSTS
 
@@ -100,7 +100,7 @@ def test_between_them_they_use_every_kind_of_section(rng):
 
 
 def test_scattered_columns_run_dense_where_looking_them_up_takes_longer(rng, monkeypatch):
-    monkeypatch.setattr(runtime_products, "DEFAULT_COSTS", DEFAULT_COSTS)
+    monkeypatch.setattr(runtime_tilings, "DEFAULT_COSTS", DEFAULT_COSTS)
     weight = rng.normal(0, 1, (64, 512)) * (rng.random((64, 512)) < 1 / 8)
     program = lower(products(rng, DenseMatrix(weight.astype(np.float32))))
     kind = {isa: kinds(program, isa) - {("scale", 16)} for isa in ("avx512_vnni", "avx2", None)}

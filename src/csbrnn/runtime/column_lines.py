@@ -40,7 +40,7 @@ class ColumnLines:
 
     @classmethod
     def of(cls, keep: NDArray[np.bool_], most_windows: int = 8) -> ColumnLines:
-        """Cut what strips keep into lines; each quad must keep something.
+        """Cut what strips keep into lines.
 
         A line begins at the first column that any of the four still lacks, and takes of each the
         next 16 within reach.
@@ -78,9 +78,12 @@ class ColumnLines:
             at[active] += count
             last[active] = count.max(axis=1)
             parts.append((active, np.where(within, taken, -1), start))
+        parts.append(
+            (active, np.zeros((0, 4, LINE_COLUMNS), np.int64), active)
+        )  # if none keeps any
         of, columns, starts = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(of, kind="stable")
-        return cls(columns[order], starts[order], np.bincount(of), last, windows)
+        return cls(columns[order], starts[order], np.bincount(of, minlength=quads), last, windows)
 
     def reordered(self, quads: NDArray[np.int64]) -> ColumnLines:
         """The lines of these quads, in this order."""

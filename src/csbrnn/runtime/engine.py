@@ -98,7 +98,7 @@ class Engine:
         # A line more than it takes: streams whole pages apart would share a few sets of the caches.
         self._lane_nbytes = padded(self._memory_nbytes, LINE) + LINE
         self._scratch = Scratch()
-        # Sums of int8 products begin at zero.
+        # Sums that int8 blocks add to begin at zero.
         self._clears = any(matrix.precision.rounds_operand for matrix in program.matrices.values())
         self._output_width = program.streams["output"].width
         self._pool: int | None = None
@@ -272,9 +272,11 @@ class Stream:
         Raises:
             ArgumentError: ``x`` doesn't fit. The state has not changed.
         """
-        if type(x) is int and 0 <= x < self._bound:
+        if x is None:
+            pass
+        elif type(x) is int and 0 <= x < self._bound:
             self.x[0] = x  # what generating text does: a general check would take longer than C
-        elif x is not None:
+        else:
             if type(x) is not np.ndarray or x.shape != self.x.shape or x.dtype != self.x.dtype:
                 x = checked_input(x, self.engine.program.streams["input"], sequence=False)
                 if x.ndim != 1:

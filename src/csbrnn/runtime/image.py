@@ -33,6 +33,7 @@ from csbrnn.runtime.layout import padded
 from csbrnn.runtime.memory import StateLayout, constant_values, state_layout, vector_addresses
 from csbrnn.runtime.operands import Operands
 from csbrnn.runtime.products import Products
+from csbrnn.runtime.tilings import Tilings
 from csbrnn.runtime.unsummed import Unsummed
 
 __all__ = ["Image", "build_image"]
@@ -86,8 +87,14 @@ class _ImageBuilder:
             program, self._unsummed.unwritten.keys() | self._unsummed.unread
         )
         self._constants = constant_values(program, self._address)
+        tilings = Tilings(program, parts, self._unsummed, isa)
         self._operands = Operands(
-            program, self._address, self._memory_floats, parts, self._unsummed.pending
+            program,
+            self._address,
+            self._memory_floats,
+            parts,
+            self._unsummed.pending,
+            tilings.adds,
         )
         self._memory_floats = self._operands.stop
         # Where a vector would be that is not written are the sums of its first product.
@@ -98,10 +105,10 @@ class _ImageBuilder:
             parts,
             self._address,
             self._unsummed,
+            tilings,
             self._operands,
             self._records,
             self._array,
-            isa,
         )
 
     def build(self) -> Image:

@@ -7,7 +7,7 @@ as the source does not change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Operands:
         parts: Parts.
         pending: Products whose sums stay until gates take them: groups of which one is at work at a
             time.
+        adds: Whether a product adds to its sums, which must be zero before, or stores them.
 
     Attributes:
         stop: First free float behind them.
@@ -43,28 +44,37 @@ class Operands:
         start: int,
         parts: int,
         pending: Iterable[Sequence[MatVec]] = (),
+        adds: Callable[[MatVec], bool] = lambda code: True,
     ) -> None:
         self._program, self._addresses, self._parts = program, addresses, parts
         self._places: dict[_Key, int] = {}
         self._valid: set[_Key] = set()
-        self._pending: dict[int, int] = {}
-        sums_floats = 0
-        for group in pending:
-            floats = 0
-            for code in group:
-                self._pending[id(code)] = floats
-                floats += _sums_floats(code)
-            sums_floats = max(sums_floats, floats)
         terms = [
             code
             for part in program.passes
             for code in part.instructions
             if isinstance(code, MatVec) and self.needs(code)
         ]
-        self._scaled_at = sums_floats
-        scaled = [code for code in terms if id(code) not in self._pending]
-        self._sums_stride = sums_floats + max(map(_sums_floats, scaled), default=0)
-        self._sums = start
+        groups = [list(group) for group in pending]
+        waiting = {id(code) for group in groups for code in group}
+        # Sums that are added to are zero in between, so they share no memory with those stored.
+        regions: dict[tuple[bool, bool], list[list[MatVec]]] = {}
+        for group in groups:
+            regions.setdefault((True, any(map(adds, group))), []).append(group)
+        for code in terms:
+            if id(code) not in waiting:
+                regions.setdefault((False, adds(code)), []).append([code])
+        self._sums: dict[int, int] = {}  # of a product -> address of the first part's
+        stop = start
+        for region in regions.values():
+            begin = stop
+            for group in region:
+                place = begin
+                for code in group:
+                    self._sums[id(code)] = place
+                    place += _sums_floats(code)
+                stop = max(stop, place)
+        self._sums_stride = stop - start
         self.stop = start + parts * self._sums_stride
         for code in terms:
             key = (code.source, code.activation_scale)
@@ -82,9 +92,8 @@ class Operands:
         return place + part * self._stride(code.source)
 
     def sums(self, code: MatVec, part: int) -> int:
-        """Where a part adds up a product's rows; zero when it begins."""
-        place = self._pending.get(id(code), self._scaled_at)
-        return self._sums + part * self._sums_stride + place
+        """Where a part adds up a product's rows."""
+        return self._sums[id(code)] + part * self._sums_stride
 
     def begin_pass(self) -> None:
         """Forget all operands: each time step has others."""

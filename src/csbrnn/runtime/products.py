@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.compiler import GRUGates, LSTMGates, MatVec, Program
-from csbrnn.formats import CSBMatrix
 from csbrnn.numerics import BF16, FP32
 from csbrnn.runtime import layout
 from csbrnn.runtime.operands import Operands
-from csbrnn.runtime.tiling import Section, balance, tile_matrix
-from csbrnn.runtime.tiling_int8 import (
-    COSTS,
-    DEFAULT_COSTS,
-    Int8Section,
-    scale_section,
-    tile_int8_matrix,
-)
+from csbrnn.runtime.tiling import Section
+from csbrnn.runtime.tiling_int8 import Int8Section
+from csbrnn.runtime.tilings import Tilings
 from csbrnn.runtime.unsummed import Unsummed, gate_lines
 
 __all__ = ["Products"]
@@ -30,17 +24,17 @@ _NO_ROWS: Final = Int8Section("scale", layout.STRIP, (0, 0), np.zeros(0, np.floa
 
 
 class Products:
-    """Tiles the products of a program and shares them out.
+    """Writes down the products of a program.
 
     Args:
         program: The program.
         parts: Shares.
         addresses: Vector -> address.
         unsummed: Gates that take the sums of their products.
+        tilings: What each part multiplies.
         operands: Operands in int8.
         records: Tables of the image; spans and sections are added.
         add_array: Adds an array to the image and returns its place.
-        isa: Instruction set to choose tiles for; None if any may run them.
     """
 
     def __init__(
@@ -49,32 +43,32 @@ class Products:
         parts: int,
         addresses: Mapping[str, int],
         unsummed: Unsummed,
+        tilings: Tilings,
         operands: Operands,
         records: Mapping[str, list[Any]],
         add_array: Callable[[NDArray[Any]], int],
-        isa: str | None = None,
     ) -> None:
-        self._program, self._parts, self._addresses = program, parts, addresses
+        self._parts, self._addresses, self._add_array = parts, addresses, add_array
         self._spans, self._sections = records["spans"], records["sections"]
-        self._add_array, self._isa = add_array, isa
         self._matrices = program.matrices
-        self._dense: dict[str, NDArray[Any]] = {}
-        self._shares: dict[int, list[tuple[int, ...]]] = {}  # of a product -> a span a part
-        self._cuts: dict[int, NDArray[np.int64]] = {}  # of gates -> units
-        self._unsummed, self._operands = unsummed, operands
+        self._shares: dict[int, list[tuple[int, int]]] = {}  # of a product -> a part's sections
+        self._unsummed, self._tilings, self._operands = unsummed, tilings, operands
 
     def add(self, terms: list[MatVec]) -> dict[str, int]:
-        """Tile a sum of products; returns its record."""
-        gates = self._unsummed.gates(terms[0])
+        """Add a sum of products; returns its record."""
+        pending, sections = self._unsummed.gates(terms[0]) is not None, self._sections
         self._shares |= {id(term): [] for term in terms}
-        if gates is None:
-            self._scaled(terms)
-        else:
-            self._pending(terms, gates)
+        for part in range(self._parts):
+            for term in terms:
+                mine = self._tilings.sections(term, part)
+                if pending:  # gates have the scales
+                    mine = [section for section in mine if section.kind != "scale"]
+                self._shares[id(term)].append((len(sections), len(mine)))
+                sections += [self._section(term, section, part) for section in mine]
         return self.sum(terms)
 
     def sum(self, terms: list[MatVec]) -> dict[str, int]:
-        """Return the record of a sum, or of neighbouring terms of one, which have been tiled."""
+        """Return the record of a sum, or of neighbouring terms of one, which have been added."""
         first, pending = terms[0], self._unsummed.gates(terms[0]) is not None
         flags = (layout.ACCUMULATE if first.accumulate else 0) | (layout.SUMS if pending else 0)
         record = {
@@ -85,107 +79,30 @@ class Products:
             "b": layout.NONE if first.bias is None or pending else self._addresses[first.bias],
             "first": len(self._spans),
         }
-        for shares in zip(*(self._shares[id(term)] for term in terms), strict=True):
-            self._spans.append((*shares[0][:3], sum(count for *_, count in shares)))
+        for part in range(self._parts):
+            shares = [self._shares[id(term)][part] for term in terms]
+            count = sum(count for _, count in shares)
+            self._spans.append((*self._tilings.rows(first, part), shares[0][0], count))
         return record
 
     def gates(self, code: LSTMGates | GRUGates) -> dict[str, int]:
         """Return what is different of gates that take sums; nothing for others."""
         if self._unsummed.gates(code) is None:
             return {}
-        vectors, cuts = self._unsummed.vectors(code), self._unit_cuts(code)
+        vectors, cuts = self._unsummed.vectors(code), self._tilings.unit_cuts(code)
         terms = [term for of in vectors for term in of]
+        clear = any(self._tilings.adds(term) for term in terms)
         first = len(self._spans)
         for part in range(self._parts):
-            place = _place(int(cuts[part]), int(cuts[part + 1]))
+            start, stop = int(cuts[part]), int(cuts[part + 1])
+            place = (start if stop > start else 0, stop - start)
             self._spans.append((*place, len(self._sections), len(terms)))
-            self._sections += [self._int8_section(term, _NO_ROWS, part) for term in terms]
-        lines = [gate_lines(self._row_constants(of), code.length) for of in vectors]
+            for term in terms:
+                record = self._int8_section(term, _NO_ROWS, part)
+                self._sections.append(record | {"windows": int(clear)})
+        lines = [gate_lines(self._tilings.row_constants(of), code.length) for of in vectors]
         offset = self._add_array(np.concatenate(lines, axis=1))
         return {"flags": layout.SUMS, "first": first, "offset": offset}
-
-    def _scaled(self, terms: list[MatVec]) -> None:
-        bounds = balance([self._row_loads(term) for term in terms], self._parts)
-        tiled = [self._tiled(term, bounds) for term in terms]
-        sections = self._sections
-        for share in range(self._parts):
-            start, stop = int(bounds[share]), int(bounds[share + 1])
-            for term, shares in zip(terms, tiled, strict=True):
-                mine = [self._section(term, section, share) for section in shares[share]]
-                place = _place(start, stop)
-                self._shares[id(term)].append((*place, len(sections), len(mine)))
-                sections += mine
-
-    def _pending(self, terms: list[MatVec], code: LSTMGates | GRUGates) -> None:
-        """Add a sum that gates take: each part has all gates of its units."""
-        cuts = self._unit_cuts(code)
-        sections, rows = self._sections, terms[0].row_stop - terms[0].row_start
-        # For one part, all gates' rows are one run.
-        gates = rows // int(cuts[-1]) if self._parts > 1 else 1
-        runs = cuts if self._parts > 1 else np.array([0, rows])
-        bounds = np.append((np.arange(gates)[:, None] * runs[-1] + runs[:-1]).reshape(-1), rows)
-        tiled = [self._tiled(term, bounds) for term in terms]
-        for part in range(self._parts):
-            start, stop = int(runs[part]), int(runs[part + 1])
-            for term, shares in zip(terms, tiled, strict=True):
-                mine = []
-                for gate, share in enumerate(shares[part :: self._parts]):
-                    for section in share:
-                        assert isinstance(section, Int8Section)
-                        if section.kind != "scale":
-                            record = self._int8_section(term, section, part)
-                            mine.append(record | {"sums": record["sums"] + gate * (stop - start)})
-                place = _place(start, stop)
-                self._shares[id(term)].append((*place, len(sections), len(mine)))
-                sections += mine
-
-    def _unit_cuts(self, code: LSTMGates | GRUGates) -> NDArray[np.int64]:
-        """Return the units at which gates are cut into parts, with about equal loads."""
-        if id(code) not in self._cuts:
-            terms = (term for of in self._unsummed.vectors(code) for term in of)
-            loads = (self._row_loads(term).reshape(-1, code.length) for term in terms)
-            self._cuts[id(code)] = balance([load.sum(axis=0) for load in loads], self._parts)
-        return self._cuts[id(code)]
-
-    def _row_constants(self, terms: tuple[MatVec, ...]) -> NDArray[np.float32]:
-        """Return each row's bias and, for each product, its offset (as bits) and its scale."""
-        bias, rows = terms[0].bias, terms[0].row_stop - terms[0].row_start
-        constants = [np.zeros(rows, np.float32) if bias is None else self._program.constants[bias]]
-        for term in terms:
-            matrix, mine = self._matrices[term.matrix], slice(term.row_start, term.row_stop)
-            assert matrix.scales is not None
-            scale = scale_section(self._weights(term.matrix)[mine], matrix.scales[mine])
-            assert scale.heads is not None
-            constants += [scale.heads[:rows].view(np.float32), scale.values[:rows]]
-        return np.stack(constants, axis=1)
-
-    def _row_loads(self, term: MatVec) -> NDArray[np.float64]:
-        matrix = self._matrices[term.matrix]
-        if isinstance(matrix, CSBMatrix):
-            counts = np.repeat(matrix.columns.counts, np.diff(matrix.row_offsets))
-            loads = np.bincount(matrix.rows, counts, minlength=matrix.shape[0]).astype(np.float64)
-        else:
-            loads = np.count_nonzero(self._weights(term.matrix), axis=1).astype(np.float64)
-        return loads[term.row_start : term.row_stop]
-
-    def _tiled(
-        self, term: MatVec, bounds: NDArray[np.int64]
-    ) -> Sequence[Sequence[Section | Int8Section]]:
-        matrix, weights = self._matrices[term.matrix], self._weights(term.matrix)
-        rows = (term.row_start, term.row_stop)
-        if matrix.precision.rounds_operand:
-            fixed = COSTS.get(self._isa or "", DEFAULT_COSTS)
-            return tile_int8_matrix(matrix, weights, rows, bounds, fixed)
-        return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
-
-    def _weights(self, name: str) -> NDArray[Any]:
-        # Kept for the next term that uses rows of the same matrix, then dropped.
-        if name not in self._dense:
-            matrix = self._matrices[name]
-            integers = matrix.precision.rounds_operand
-            dense = matrix.to_quantized().values if integers else matrix.to_dense()
-            self._dense = {name: dense}
-        return self._dense[name]
 
     def _section(self, term: MatVec, section: Section | Int8Section, share: int) -> dict[str, int]:
         precision = self._matrices[term.matrix].precision
@@ -232,8 +149,3 @@ class Products:
             "values": self._add_array(section.values),
             "values_nbytes": section.values.nbytes,
         }
-
-
-def _place(start: int, stop: int) -> tuple[int, int]:
-    """First and number of a share's rows: an empty one, behind the last row, is at 0."""
-    return (start if stop > start else 0, stop - start)

@@ -10,10 +10,14 @@ Three kinds of section, as in fp32 (`csbrnn.runtime.tiling`), chosen by counting
 
 A tile is G rows, one after another, of 64 / G columns each. Padding is zero weights: whatever they
 meet, the sums are exact. A last section of kind *scale* says how sums become floats.
+
+A row lies in one strip but in many blocks. So strips store their sums, all rows of them, and blocks
+add to sums that must be zero before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -75,7 +79,7 @@ class Int8Section:
         lines: Lines of column numbers that its quads use.
         row: Of a dense section, the first, counted from the share's first.
         windows: Of blocks, the runs of 16 rows that masks cover; of strips, the runs of 64 columns
-            that a line reaches.
+            that a line reaches; of ``scale``, 1 if it must leave zeros, for blocks to add to.
     """
 
     kind: Literal["dense", "strips", "blocks", "scale"]
@@ -95,22 +99,26 @@ def tile_int8_matrix(
     dense: Int8Array,
     rows: tuple[int, int],
     bounds: NDArray[np.int64],
+    parts: int,
     fixed: Costs = DEFAULT_COSTS,
 ) -> list[list[Int8Section]]:
-    """Tile some rows of a matrix, share by share.
+    """Tile some rows of a matrix, part by part.
+
+    Rows are cut into runs, which parts take in turns: the first gets the first run, and that which
+    comes ``parts`` later. A part's rows are counted from one of its runs to the next.
 
     Args:
         matrix: The matrix as stored, in int8.
         dense: The values of `Matrix.to_quantized`.
         rows: First and last + 1 of the rows to use.
-        bounds: Rows, counted from the first, at which shares begin and end.
+        bounds: Rows, counted from the first, at which runs begin and end.
+        parts: Parts.
         fixed: What lines and blocks take where this will run, and how far lines may reach.
 
     Returns:
-        Each share's sections; rows counted from the share's first.
+        Each part's sections.
     """
     assert matrix.scales is not None
-    shares: list[list[Int8Section]] = [[] for _ in bounds[:-1]]
     width = matrix.shape[1]
     kept = dense[rows[0] : rows[1]]
     candidates: dict[str | int, _Strips] = {}
@@ -125,27 +133,45 @@ def tile_int8_matrix(
         blocks = cut_int8_blocks(matrix, rows, bounds)
         costs["blocks"] = blocks.tiles + fixed.block * blocks.count
     best = min(costs, key=lambda choice: costs[choice])
-    for share, sections in enumerate(shares):
-        start, stop = int(bounds[share]), int(bounds[share + 1])
+    tiled: list[list[Int8Section]] = []
+    for part in range(parts):
+        sections: list[Int8Section] = []
+        runs = [
+            _Run(n, int(bounds[n]), int(bounds[n + 1])) for n in range(part, len(bounds) - 1, parts)
+        ]
+        places = np.cumsum([0, *(run.stop - run.start for run in runs)])
         if best == "dense":
-            sections += _dense(kept[start:stop])
+            for run, place in zip(runs, places, strict=False):
+                sections += _dense(kept[run.start : run.stop], int(place))
         elif best == "blocks":
             assert blocks is not None
-            for part in tile_int8_blocks(blocks, dense, rows[0], share, start):
-                sections.append(
-                    Int8Section("blocks", part.group, (0, width), part.values, part.heads.size,
-                                part.heads, windows=part.windows)
-                )  # fmt: skip
+            for run, place in zip(runs, places, strict=False):
+                for piece in tile_int8_blocks(
+                    blocks, dense, rows[0], run.number, run.start - int(place)
+                ):
+                    sections.append(
+                        Int8Section("blocks", piece.group, (0, width), piece.values,
+                                    piece.heads.size, piece.heads, windows=piece.windows)
+                    )  # fmt: skip
         else:
-            sections += candidates[int(best)].tile(share, start)
-        if stop > start:
-            scales = matrix.scales[rows[0] + start : rows[0] + stop]
-            sections.append(scale_section(kept[start:stop], scales))
-    return shares
+            sections += candidates[int(best)].tile(runs, places)
+        mine = np.concatenate([np.arange(run.start, run.stop) for run in runs])
+        if mine.size:
+            scales = matrix.scales[rows[0] : rows[1]][mine]
+            sections.append(scale_section(kept[mine], scales, clear=best == "blocks"))
+        tiled.append(sections)
+    return tiled
 
 
-def scale_section(kept: Int8Array, scales: NDArray[np.float32]) -> Int8Section:
-    """Return how a share's sums become floats.
+def scale_section(
+    kept: Int8Array, scales: NDArray[np.float32], *, clear: bool = False
+) -> Int8Section:
+    """Return how a part's sums become floats.
+
+    Args:
+        kept: The part's rows.
+        scales: Of each.
+        clear: Whether it must leave zeros.
 
     Shape:
         kept: (rows, columns)
@@ -156,13 +182,16 @@ def scale_section(kept: Int8Array, scales: NDArray[np.float32]) -> Int8Section:
     offsets[:rows] = (128 * kept.sum(axis=1, dtype=np.int64)).astype(np.uint32).view(np.int32)
     padded_scales = np.zeros(padded(rows), np.float32)
     padded_scales[:rows] = scales
-    return Int8Section("scale", STRIP, (0, columns), padded_scales, rows, offsets)
+    return Int8Section(
+        "scale", STRIP, (0, columns), padded_scales, rows, offsets, windows=int(clear)
+    )
 
 
-def _dense(kept: Int8Array) -> list[Int8Section]:
+def _dense(kept: Int8Array, place: int) -> list[Int8Section]:
+    """Tile a run whose first row is a part's row ``place``."""
     rows, columns = kept.shape
     strips, tiles = padded(rows) // STRIP, padded(columns, 4) // 4
-    if rows == 0 or columns == 0:
+    if rows == 0:
         return []
     whole = np.zeros((strips, STRIP, tiles, 4), np.int8)
     whole.reshape(strips * STRIP, tiles * 4)[:rows, :columns] = kept
@@ -173,7 +202,16 @@ def _dense(kept: Int8Array) -> list[Int8Section]:
             whole[panels:].transpose(0, 2, 1, 3).reshape(-1),
         ]
     )
-    return [Int8Section("dense", STRIP, (0, columns), values.reshape(-1, _TILE), strips)]
+    values = values.reshape(-1, _TILE)
+    return [Int8Section("dense", STRIP, (0, columns), values, strips, row=place)]
+
+
+class _Run(NamedTuple):
+    """Rows of a part: the number of their run among all, the first, and the last + 1."""
+
+    number: int
+    start: int
+    stop: int
 
 
 class _Strips:
@@ -197,37 +235,50 @@ class _Strips:
         lines = tiles * self._wide / (4 * LINE_COLUMNS)
         return tiles + line_cost * lines + _STRIP_COST * len(self._tiles)
 
-    def tile(self, share: int, start: int) -> list[Int8Section]:
-        """Tile one share, whose first row is ``start``."""
+    def tile(self, runs: Sequence[_Run], places: NDArray[np.int64]) -> list[Int8Section]:
+        """Tile a part's runs.
+
+        Kernels store a whole strip's rows. So a short strip, whose rows are followed by another's,
+        comes before that one: short ones first and in order, then the others by length.
+
+        Args:
+            runs: The part's.
+            places: The part's row at which each begins, and their number of rows.
+        """
         cut, group, wide = self._cut, self._group, self._wide
-        mine = slice(int(cut.shares[share]), int(cut.shares[share + 1]))
-        tiles = self._tiles[mine]
-        # Four of a length make a quad.
-        order = np.argsort(tiles, kind="stable")
-        order = order[tiles[order] > 0]
-        if order.size == 0:
+        numbers = [np.arange(*cut.shares[run.number : run.number + 2]) for run in runs]
+        mine = np.concatenate(numbers)
+        if mine.size == 0:
             return []
-        keep, first, stops = (a[mine][order] for a in (cut.keep, cut.starts, cut.stops))
-        # Strips that the last quad lacks keep nothing, and have no rows.
-        lacking = -order.size % 4
-        keep = np.pad(keep, ((0, lacking), (0, 0)))
-        first, height = np.pad(first, (0, lacking)), np.pad(stops - first, (0, lacking))
-        lines = ColumnLines.of(keep.reshape(-1, 4, keep.shape[1]), self._windows)
+        moved = np.repeat(
+            [places[k] - run.start for k, run in enumerate(runs)], [*map(len, numbers)]
+        )
+        row, short = cut.starts[mine] + moved, cut.stops[mine] - cut.starts[mine] < group
+        order = np.lexsort((np.where(short, row, self._tiles[mine]), ~short))
+        mine, row = mine[order], row[order]
+        # Strips that the last quad lacks keep nothing, and store it behind all rows.
+        lacking = -mine.size % 4
+        first, height = cut.starts[mine], cut.stops[mine] - cut.starts[mine]
+        keep = np.pad(cut.keep[mine], ((0, lacking), (0, 0))).reshape(-1, 4, cut.keep.shape[1])
+        first, height = (np.pad(a, (0, lacking)).reshape(-1, 4) for a in (first, height))
+        row = np.pad(row, (0, lacking), constant_values=padded(int(places[-1]))).reshape(-1, 4)
+
+        lines = ColumnLines.of(keep, self._windows)
         tiles = (lines.counts - 1) * (LINE_COLUMNS // wide) + -(-lines.last // wide)
-        # By length: a loop that always ends after the same count is predicted.
-        order = np.argsort(tiles, kind="stable")
+        tiles = np.maximum(tiles, 0)
+        # By length again: a loop that always ends after the same count is predicted.
+        begun = -(-int(short.sum()) // 4)
+        order = np.append(np.arange(begun), begun + np.argsort(tiles[begun:], kind="stable"))
         tiles, lines = tiles[order], lines.reordered(order)
-        first, height = (a.reshape(-1, 4)[order] for a in (first, height))
+        first, height, row = first[order], height[order], row[order]
 
         heads = np.zeros(tiles.size, QUAD_HEAD)
-        heads["row"] = np.where(height > 0, first - start, 0)
-        heads["tiles"] = tiles
-        values, done = [], 0
-        for size in np.unique(tiles):
-            same = tiles == size
-            stop = done + int(lines.counts[same].sum())
-            values.append(self._values(lines.columns[done:stop], first[same], height[same], size))
-            done = stop
+        heads["row"], heads["tiles"] = row, tiles
+        values, line_stops = [], np.cumsum(lines.counts)
+        for same in np.split(np.arange(tiles.size), np.flatnonzero(np.diff(tiles)) + 1):
+            stop = int(line_stops[same[-1]])
+            columns = lines.columns[stop - int(lines.counts[same].sum()) : stop]
+            values.append(self._values(columns, first[same], height[same], int(tiles[same[0]])))
         return [
             Int8Section(
                 "strips",
@@ -237,7 +288,7 @@ class _Strips:
                 tiles.size,
                 heads,
                 lines.encode(),
-                lines=done,
+                lines=len(lines.starts),
                 windows=lines.windows,
             )
         ]
@@ -263,6 +314,8 @@ class _Strips:
             returns: (tiles of all, 64)
         """
         group, wide, quads = self._group, self._wide, len(first)
+        if tiles == 0:
+            return np.zeros((0, _TILE), np.int8)
         columns = columns.reshape(quads, -1, 4, LINE_COLUMNS).transpose(0, 2, 1, 3)
         columns = columns.reshape(quads, 4, 1, -1)[..., : tiles * wide]
         within = np.arange(group)[:, None]

@@ -1,21 +1,42 @@
 /* Gates of LSTM and GRU: from vectors, and straight from the sums of int8 products.
  *
  * The second way spares writing the gates' vectors and reading them again, and scales and biases,
- * in the order in which it needs them, come in while it computes. Its bits are those of the first. */
+ * in the order in which it needs them, come in while it computes. Its bits are those of the first.
+ *
+ * A unit is a chain of some 45 operations, each waiting for the one before: longer than what a
+ * processor looks ahead. Cut in two, with some units between the halves, chains of several units
+ * are under way at once (measured on Zen 4: 1024 units of an LSTM in 1.7 us for 2.0). */
 #ifndef CSBRNN_KERNELS_GATES_H
 #define CSBRNN_KERNELS_GATES_H
 
-static inline void lstm_cell(float *h, float *c, vf i, vf f, vf g, vf o, size_t n) {
-    vf next = v_fma(v_sigmoid(f), load_n(c, n), v_sigmoid_tanh(i, g));
-    store_n(c, next, n);
-    store_n(h, v_sigmoid_tanh(o, next), n);
+#define CHUNK_UNITS 128u
+
+/* Chunk by chunk one body for all vectors, then the other. Chunks begin at multiples. */
+#define FOR_CHUNKS(first, last, one, other)                                             \
+    for (size_t begin = (first), end; begin < (last); begin = end) {                    \
+        end = begin - begin % CHUNK_UNITS + CHUNK_UNITS;                                \
+        if (end > (last)) end = (last);                                                 \
+        FOR_VECTORS(begin, end, one);                                                   \
+        FOR_VECTORS(begin, end, other);                                                 \
+    }
+
+static inline void lstm_next(float *c, vf i, vf f, vf g, size_t n) {
+    store_n(c, v_fma(v_sigmoid(f), load_n(c, n), v_sigmoid_tanh(i, g)), n);
 }
 
-static inline void gru_cell(float *h, vf r, vf z, vf from_x, vf from_h, size_t n) {
-    vf candidate = v_tanh(v_fma(v_sigmoid(r), from_h, from_x));
+static inline void lstm_hidden(float *h, const float *c, vf o, size_t n) {
+    store_n(h, v_sigmoid_tanh(o, load_n(c, n)), n);
+}
+
+static inline void gru_reset(float *to, vf r, vf from_x, vf from_h, size_t n) {
+    store_n(to, v_fma(v_sigmoid(r), from_h, from_x), n);
+}
+
+static inline void gru_hidden(float *h, const float *candidates, vf z, size_t n) {
+    const vf candidate = v_tanh(load_n(candidates, n));
     z = v_sigmoid(z);
     /* (1 - z) n + z h = n + z (h - n), but with both weights in 0 .. 1 */
-    vf keep = v_mul(z, load_n(h, n));
+    const vf keep = v_mul(z, load_n(h, n));
     store_n(h, v_fma(v_sub(v_set1(1.0f), z), candidate, keep), n);
 }
 
@@ -25,10 +46,11 @@ static void lstm(const csbrnn_frame *frame, const csbrnn_instruction *in, size_t
     float *c = frame->memory + in->b, *h = frame->memory + in->c;
     const size_t length = in->length;
 #define GATE(j, k, n) load_n(gates + (j) * length + (k), n)
-#define BODY(k, n)                                                                            \
-    lstm_cell(h + (k), c + (k), GATE(0, k, n), GATE(1, k, n), GATE(2, k, n), GATE(3, k, n), n)
-    FOR_VECTORS(first, last, BODY);
-#undef BODY
+#define NEXT(k, n) lstm_next(c + (k), GATE(0, k, n), GATE(1, k, n), GATE(2, k, n), n)
+#define HIDDEN(k, n) lstm_hidden(h + (k), c + (k), GATE(3, k, n), n)
+    FOR_CHUNKS(first, last, NEXT, HIDDEN);
+#undef NEXT
+#undef HIDDEN
 #undef GATE
 }
 
@@ -38,21 +60,27 @@ static void gru(const csbrnn_frame *frame, const csbrnn_instruction *in, size_t 
     const float *from_h = csbrnn_at(frame, in->c);
     float *h = frame->memory + in->d;
     const size_t length = in->length;
-#define BODY(k, n)                                                                       \
-    gru_cell(h + (k), load_n(gates + (k), n), load_n(gates + length + (k), n),           \
-             load_n(from_x + (k), n), load_n(from_h + (k), n), n)
-    FOR_VECTORS(first, last, BODY);
-#undef BODY
+    float candidates[CHUNK_UNITS];
+#define RESET(k, n)                                                                \
+    gru_reset(candidates + (k) % CHUNK_UNITS, load_n(gates + (k), n), load_n(from_x + (k), n), \
+              load_n(from_h + (k), n), n)
+#define HIDDEN(k, n) \
+    gru_hidden(h + (k), candidates + (k) % CHUNK_UNITS, load_n(gates + length + (k), n), n)
+    FOR_CHUNKS(first, last, RESET, HIDDEN);
+#undef RESET
+#undef HIDDEN
 }
 
-/* A product that is still integers, and its operand's scale. */
+/* A product that is still integers, its operand's scale, and whether to leave zeros. */
 typedef struct {
     int32_t *sums;
     float scale;
+    int clear;
 } unscaled;
 
-static inline unscaled unscaled_of(const csbrnn_frame *frame, const csbrnn_section *s) {
-    const unscaled u = {(int32_t *)(void *)(frame->memory + s->sums), frame->memory[s->source]};
+static inline unscaled unscaled_of(const csbrnn_frame *frame, const csbrnn_section *s, int clear) {
+    const unscaled u = {(int32_t *)(void *)(frame->memory + s->sums), frame->memory[s->source],
+                        clear};
     return u;
 }
 
@@ -62,10 +90,10 @@ static inline unscaled unscaled_of(const csbrnn_frame *frame, const csbrnn_secti
 #define TWO 5u
 
 /* Of n rows from `row` on, up to VL: the product, scaled. `lines` has what it takes off and the
- * rows' scales; the sums become zero. */
+ * rows' scales. */
 static inline vf scaled(unscaled u, const float *lines, size_t row, size_t n) {
-    return scaled_rows(u.scale, v_load(lines + LINES(1)),
-                       i_take(u.sums + row, (const int32_t *)(const void *)lines, n));
+    const int32_t *offsets = (const int32_t *)(const void *)lines;
+    return scaled_rows(u.scale, v_load(lines + LINES(1)), i_take(u.sums + row, offsets, n, u.clear));
 }
 
 /* The same with the bias, whose line comes first: a row of one product, or of two. */
@@ -77,38 +105,56 @@ static inline vf gate_of_two(unscaled u, unscaled v, const float *lines, size_t 
 }
 
 /* Units of one part's span, whose rows follow one another gate by gate in the part's own sums. */
-static void lstm_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
-                      const csbrnn_span *span, const csbrnn_section *terms) {
+static inline void lstm_units(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                              const csbrnn_span *span, const csbrnn_section *terms, int clear) {
     const float *constants = CSBRNN_ARRAY(float, frame->image, in->offset);
     float *c = frame->memory + in->b, *h = frame->memory + in->c;
     const size_t first = span->row, units = span->rows;
-    const unscaled x = unscaled_of(frame, terms), s = unscaled_of(frame, terms + 1);
+    const unscaled x = unscaled_of(frame, terms, clear), s = unscaled_of(frame, terms + 1, clear);
 #define OF(k) (constants + (k) / 16 * LINES(CSBRNN_LSTM_LINES) + (k) % 16)
 #define GATE(j, k, n) gate_of_two(x, s, OF(k) + LINES((j) * TWO), (j) * units + (k) - first, n)
-#define BODY(k, n)                                                                            \
-    lstm_cell(h + (k), c + (k), GATE(0, k, n), GATE(1, k, n), GATE(2, k, n), GATE(3, k, n), n)
-    FOR_VECTORS(first, first + units, BODY);
-#undef BODY
+#define NEXT(k, n) lstm_next(c + (k), GATE(0, k, n), GATE(1, k, n), GATE(2, k, n), n)
+#define HIDDEN(k, n) lstm_hidden(h + (k), c + (k), GATE(3, k, n), n)
+    FOR_CHUNKS(first, first + units, NEXT, HIDDEN);
+#undef NEXT
+#undef HIDDEN
 #undef GATE
+#undef OF
+}
+
+static void lstm_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                      const csbrnn_span *span, const csbrnn_section *terms) {
+    if (terms->windows) lstm_units(frame, in, span, terms, 1);
+    else lstm_units(frame, in, span, terms, 0);
+}
+
+static inline void gru_units(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                             const csbrnn_span *span, const csbrnn_section *terms, int clear) {
+    const float *constants = CSBRNN_ARRAY(float, frame->image, in->offset);
+    float *h = frame->memory + in->d;
+    const size_t first = span->row, units = span->rows;
+    const unscaled x = unscaled_of(frame, terms, clear), s = unscaled_of(frame, terms + 1, clear);
+    const unscaled nx = unscaled_of(frame, terms + 2, clear);
+    const unscaled nh = unscaled_of(frame, terms + 3, clear);
+#define OF(k) (constants + (k) / 16 * LINES(CSBRNN_GRU_LINES) + (k) % 16)
+    float candidates[CHUNK_UNITS];
+#define RESET(k, n)                                                                           \
+    gru_reset(candidates + (k) % CHUNK_UNITS, gate_of_two(x, s, OF(k), (k) - first, n),       \
+              gate_of_one(nx, OF(k) + LINES(2 * TWO), (k) - first, n),                        \
+              gate_of_one(nh, OF(k) + LINES(2 * TWO + ONE), (k) - first, n), n)
+#define HIDDEN(k, n)                                                                          \
+    gru_hidden(h + (k), candidates + (k) % CHUNK_UNITS,                                       \
+               gate_of_two(x, s, OF(k) + LINES(TWO), units + (k) - first, n), n)
+    FOR_CHUNKS(first, first + units, RESET, HIDDEN);
+#undef RESET
+#undef HIDDEN
 #undef OF
 }
 
 static void gru_sums(const csbrnn_frame *frame, const csbrnn_instruction *in,
                      const csbrnn_span *span, const csbrnn_section *terms) {
-    const float *constants = CSBRNN_ARRAY(float, frame->image, in->offset);
-    float *h = frame->memory + in->d;
-    const size_t first = span->row, units = span->rows;
-    const unscaled x = unscaled_of(frame, terms), s = unscaled_of(frame, terms + 1);
-    const unscaled nx = unscaled_of(frame, terms + 2), nh = unscaled_of(frame, terms + 3);
-#define OF(k) (constants + (k) / 16 * LINES(CSBRNN_GRU_LINES) + (k) % 16)
-#define BODY(k, n)                                                                            \
-    gru_cell(h + (k), gate_of_two(x, s, OF(k), (k) - first, n),                               \
-             gate_of_two(x, s, OF(k) + LINES(TWO), units + (k) - first, n),                   \
-             gate_of_one(nx, OF(k) + LINES(2 * TWO), (k) - first, n),                         \
-             gate_of_one(nh, OF(k) + LINES(2 * TWO + ONE), (k) - first, n), n)
-    FOR_VECTORS(first, first + units, BODY);
-#undef BODY
-#undef OF
+    if (terms->windows) gru_units(frame, in, span, terms, 1);
+    else gru_units(frame, in, span, terms, 0);
 }
 
 #undef LINES

@@ -82,7 +82,7 @@ static inline void strips_int8(unsigned group, unsigned windows, const csbrnn_se
             for (size_t t = 0; t < tiles; t++) LINE_TILE(t);
             w += 256 * tiles;
         }
-        i_add_quad(sums, head->row, group, a, b, c, d);
+        i_store_quad(sums, head->row, group, a, b, c, d);
     }
 }
 
@@ -105,12 +105,12 @@ static inline void dense_int8(const csbrnn_section *s, const unsigned char *imag
         isum a = isum_zero(), b = a, c = a, d = a;
         for (size_t t = 0; t < tiles; t++, w += 256)
             QUAD_TILE(isum_dot, 0, x + 4 * t, x + 4 * t, x + 4 * t, x + 4 * t);
-        i_add_quad(sums, rows, group, a, b, c, d);
+        i_store_quad(sums, rows, group, a, b, c, d);
     }
     for (; k < s->count; k++, row += 16) {
         isum a = isum_zero();
         for (size_t t = 0; t < tiles; t++, w += 64) a = isum_dot(a, w, 16, x + 4 * t);
-        i_add(sums + row, 16, a);
+        isum_store(sums + row, a);
     }
 }
 
@@ -154,15 +154,21 @@ static inline vf scaled_rows(float scale, vf scales, vf sums) {
     return p;
 }
 
-/* y += the product; makes the sums zero, as the next product needs them. */
-static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
-                              const unsigned char *image, float scale) {
+/* y += the product. */
+static inline void scale_sums(float *y, int32_t *sums, const csbrnn_section *s,
+                              const unsigned char *image, float scale, int clear) {
     const int32_t *offsets = CSBRNN_ARRAY(int32_t, image, s->heads);
     const float *scales = CSBRNN_ARRAY(float, image, s->values);
     for (size_t r = 0; r < s->count; r += VL) {
-        vf p = scaled_rows(scale, v_load(scales + r), i_take(sums + r, offsets + r, VL));
+        vf p = scaled_rows(scale, v_load(scales + r), i_take(sums + r, offsets + r, VL, clear));
         v_store(y + r, v_add(v_load(y + r), p));
     }
+}
+
+static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
+                              const unsigned char *image, float scale) {
+    if (s->windows) scale_sums(y, sums, s, image, scale, 1);
+    else scale_sums(y, sums, s, image, scale, 0);
 }
 
 static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_section *s) {

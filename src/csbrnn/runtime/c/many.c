@@ -102,7 +102,7 @@ static int all_float(const csbrnn_span *span, const csbrnn_section *section) {
     return 1;
 }
 
-/* Sums of int8 products begin at zero, and leave zero behind: so must the lanes' own memories. */
+/* Sums that int8 blocks add to begin at zero: so must the lanes' own memories. */
 static void clear_lanes(const csbrnn_many_task *task, size_t chunk) {
     const csbrnn_model *model = task->model;
     const csbrnn_instruction *in = CSBRNN_TABLE(csbrnn_instruction, model->image, instructions);

@@ -63,11 +63,11 @@ static inline void i_quantize(uint8_t *q, const float *x, size_t n, float invers
     }
 }
 
-static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
+static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n, int clear) {
     const vmask lanes = n == VL ? (vmask)0xffff : v_first(n);
     __m512i sum = _mm512_maskz_loadu_epi32(lanes, sums);
     sum = _mm512_sub_epi32(sum, _mm512_maskz_loadu_epi32(lanes, offsets));
-    _mm512_mask_storeu_epi32(sums, lanes, _mm512_setzero_si512());
+    if (clear) _mm512_mask_storeu_epi32(sums, lanes, _mm512_setzero_si512());
     return _mm512_cvtepi32_ps(sum);
 }
 
@@ -140,46 +140,38 @@ static inline __m512i i_fold4(__m512i a, __m512i b, __m512i c, __m512i d) {
     return _mm512_permutexvar_epi32(order, by_row);
 }
 
-static inline void i_add16(int32_t *sums, __m512i rows) {
-    _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), rows));
+static inline void i_store8(int32_t *sums, __m256i rows) {
+    _mm256_storeu_si256((__m256i *)(void *)sums, rows);
 }
 
-static inline void i_add8(int32_t *sums, __m256i rows) {
-    __m256i *to = (__m256i *)(void *)sums;
-    _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), rows));
+static inline void i_store4(int32_t *sums, __m128i rows) {
+    _mm_storeu_si128((__m128i *)(void *)sums, rows);
 }
 
-static inline void i_add4(int32_t *sums, __m128i rows) {
-    __m128i *to = (__m128i *)(void *)sums;
-    _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), rows));
-}
-
-/* Of a strip of 16 rows. */
-static inline void i_add(int32_t *sums, unsigned group, isum a) {
-    (void)group;
-    i_add16(sums, a);
-}
-
-static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
-                              isum c, isum d) {
+static inline void i_store_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
+                                isum c, isum d) {
     if (group == 16) {
-        i_add16(sums + row[0], a);
-        i_add16(sums + row[1], b);
-        i_add16(sums + row[2], c);
-        i_add16(sums + row[3], d);
+        isum_store(sums + row[0], a);
+        isum_store(sums + row[1], b);
+        isum_store(sums + row[2], c);
+        isum_store(sums + row[3], d);
     } else if (group == 8) {
         __m512i ab = i_fold8(a, b), cd = i_fold8(c, d);
-        i_add8(sums + row[0], _mm512_castsi512_si256(ab));
-        i_add8(sums + row[1], _mm512_extracti64x4_epi64(ab, 1));
-        i_add8(sums + row[2], _mm512_castsi512_si256(cd));
-        i_add8(sums + row[3], _mm512_extracti64x4_epi64(cd, 1));
+        i_store8(sums + row[0], _mm512_castsi512_si256(ab));
+        i_store8(sums + row[1], _mm512_extracti64x4_epi64(ab, 1));
+        i_store8(sums + row[2], _mm512_castsi512_si256(cd));
+        i_store8(sums + row[3], _mm512_extracti64x4_epi64(cd, 1));
     } else {
         __m512i rows = i_fold4(a, b, c, d);
-        i_add4(sums + row[0], _mm512_castsi512_si128(rows));
-        i_add4(sums + row[1], _mm512_extracti32x4_epi32(rows, 1));
-        i_add4(sums + row[2], _mm512_extracti32x4_epi32(rows, 2));
-        i_add4(sums + row[3], _mm512_extracti32x4_epi32(rows, 3));
+        i_store4(sums + row[0], _mm512_castsi512_si128(rows));
+        i_store4(sums + row[1], _mm512_extracti32x4_epi32(rows, 1));
+        i_store4(sums + row[2], _mm512_extracti32x4_epi32(rows, 2));
+        i_store4(sums + row[3], _mm512_extracti32x4_epi32(rows, 3));
     }
+}
+
+static inline void i_add16(int32_t *sums, __m512i rows) {
+    isum_store(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), rows));
 }
 
 /* Where sums lie among a block's 32, low and high, by their places: strips of 16 rows as they are;

@@ -45,5 +45,11 @@ static inline void i_look_up(uint8_t *to, unsigned windows, const uint8_t *x,
         for (unsigned k = 0; k < 64; k++, high >>= 1) to[k] = x[numbers[k] + 256 * (high & 1)];
 }
 
+/* Without it, gcc makes less of the loops before (measured with SSE2: strips of 8 rows 350 us for
+ * 273). */
+#ifdef __GNUC__
+#define I_APART __attribute__((noinline)) static
+#endif
 #include "simd_int8_shared.h"
+#undef I_APART
 #endif

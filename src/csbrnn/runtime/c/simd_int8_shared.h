@@ -29,27 +29,30 @@ static inline void i_quantize(uint8_t *__restrict q, const float *__restrict x, 
 }
 
 static inline void take(float *__restrict taken, int32_t *__restrict sums,
-                        const int32_t *__restrict offsets, size_t n) {
+                        const int32_t *__restrict offsets, size_t n, int clear) {
     for (size_t r = 0; r < n; r++) {
         const uint32_t sum = (uint32_t)sums[r] - (I_OFFSET ? (uint32_t)offsets[r] : 0u);
         taken[r] = (float)(int32_t)sum;
-        sums[r] = 0;
+        if (clear) sums[r] = 0;
     }
 }
 
-/* sums[r] - the offset's part, as floats, of n rows, up to VL; leaves zeros. With a constant length
- * compilers do all rows at once: one by one, gates took half of a step. */
-static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n) {
+/* sums[r] - the offset's part, as floats, of n rows, up to VL; leaves zeros, if it shall. With a
+ * constant length compilers do all rows at once: one by one, gates took half of a step. */
+static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n, int clear) {
     float taken[VL] = {0};
-    if (n == VL) take(taken, sums, offsets, VL);
-    else take(taken, sums, offsets, n);
+    if (n == VL) take(taken, sums, offsets, VL, clear);
+    else take(taken, sums, offsets, n, clear);
     return v_load(taken);
 }
 
 #include "simd_int8_gather.h"
 
 /* Sums of a strip: `group` rows of 16 / group neighbouring lanes. */
-static inline void isum_rows(isum a, unsigned group, int32_t *rows) {
+#ifndef I_APART
+#define I_APART static inline
+#endif
+I_APART void isum_rows(isum a, unsigned group, int32_t *rows) {
     int32_t lanes[16];
     const unsigned each = 16 / group;
     isum_store(lanes, a);
@@ -60,18 +63,12 @@ static inline void isum_rows(isum a, unsigned group, int32_t *rows) {
     }
 }
 
-static inline void i_add(int32_t *sums, unsigned group, isum a) {
-    int32_t rows[16];
-    isum_rows(a, group, rows);
-    for (unsigned r = 0; r < group; r++) sums[r] = (int32_t)((uint32_t)sums[r] + (uint32_t)rows[r]);
-}
-
-static inline void i_add_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
-                              isum c, isum d) {
-    i_add(sums + row[0], group, a);
-    i_add(sums + row[1], group, b);
-    i_add(sums + row[2], group, c);
-    i_add(sums + row[3], group, d);
+static inline void i_store_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
+                                isum c, isum d) {
+    isum_rows(a, group, sums + row[0]);
+    isum_rows(b, group, sums + row[1]);
+    isum_rows(c, group, sums + row[2]);
+    isum_rows(d, group, sums + row[3]);
 }
 
 /* Adds a block's rows, packed in a, b (16 each), c (8) and d (4), to those that the mask names:
