@@ -114,6 +114,18 @@ static inline void dense_int8(const csbrnn_section *s, const unsigned char *imag
     }
 }
 
+/* Compilers know this for what it is, and take an instruction where there is one. */
+static inline size_t count_bits(uint64_t bits) {
+    bits -= bits >> 1 & 0x5555555555555555u;
+    bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
+    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (size_t)(bits * 0x0101010101010101u >> 56);
+}
+
+/* Operands are found so many blocks before they are multiplied: their way through memory takes
+ * longer than a processor looks ahead (measured on Zen 4: SR in 28.1 us for 29.0). */
+#define BLOCKS_AHEAD 2u
+
 /* Blocks of one class, `rows` (a multiple of 4 up to 32), whose masks reach over `windows` runs of
  * 16 rows: see blocks() of kernels_sections.h. */
 static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
@@ -121,10 +133,15 @@ static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_sec
     const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const unsigned full = rows / 16, rest = rows % 16;
-    uint8_t operand[128] = {0};
+    uint8_t operands[2 * BLOCKS_AHEAD][64] = {{0}};
+#define FIND(k, of) i_compress(operands[k], x + (of)->column, (of)->columns)
+    for (uint32_t k = 0; k < BLOCKS_AHEAD && k < s->count; k++) FIND(k, head + k);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         isum a = isum_zero(), b = a, c = a, d = a;
-        const size_t n = i_compress(operand, x + head->column, head->columns);
+        const csbrnn_int8_block *later = k + BLOCKS_AHEAD < s->count ? head + BLOCKS_AHEAD : head;
+        FIND((k + BLOCKS_AHEAD) % (2 * BLOCKS_AHEAD), later);
+        const uint8_t *operand = operands[k % (2 * BLOCKS_AHEAD)];
+        const size_t n = count_bits(head->columns);
         if (full == 2)
             for (size_t t = 0; t < n; t += 4, w += 128) {
                 a = isum_dot(a, w, 16, operand + t);
@@ -138,6 +155,7 @@ static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_sec
             for (size_t t = 0; t < n; t += 16, w += 64) d = isum_dot(d, w, 4, operand + t);
         i_scatter(sums + head->row, head->rows, windows, rows, a, b, c, d);
     }
+#undef FIND
 }
 
 /* Windows are a constant where blocks are 64 rows high: unrolled, a block takes 2 cycles of 30 less. */

@@ -13,11 +13,9 @@ static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x
     return to;
 }
 
-/* Bytes of x that the mask names, to `to`; their number. */
-static inline size_t i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
-    size_t count = 0;
-    for (; columns; columns &= columns - 1) to[count++] = x[__builtin_ctzll(columns)];
-    return count;
+/* Bytes of x that the mask names, to `to`. */
+static inline void i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
+    for (; columns; columns &= columns - 1) *to++ = x[__builtin_ctzll(columns)];
 }
 
 /* isum_dot with the gathered bytes from `at` on. */
