@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from csbrnn.bench.goals import reached
-from csbrnn.bench.markdown import case_markdown, goals_markdown
+from csbrnn.bench.markdown import case_markdown, goals_markdown, peers_markdown
 from csbrnn.report import grid_markdown, no_loss_markdown, read_study
 from csbrnn.report.hardware import (
     fixed_point_markdown,
@@ -95,6 +95,11 @@ def goals() -> str:
     return goals_markdown(_benches())
 
 
+def peers() -> str:
+    """The README's table of engines."""
+    return peers_markdown(_benches())
+
+
 STUDIES = ("char_lm", "char_long", "digits")
 """Recipes in ``studies/`` whose results are committed as ``study_NAME.json``."""
 
@@ -138,7 +143,7 @@ def synthesis() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = (
-    {"demo": demo, "goals": goals, "synthesis": synthesis, "levers": levers}
+    {"demo": demo, "peers": peers, "goals": goals, "synthesis": synthesis, "levers": levers}
     | {f"bench_{case}": partial(bench, case) for case in RUNS}
     | {f"study_{name}": partial(study, name) for name in STUDIES}
     | {f"accelerator_{name}": partial(accelerator, name) for name in HARDWARE}

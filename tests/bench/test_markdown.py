@@ -1,5 +1,5 @@
 from csbrnn.bench import BenchResult, Skipped
-from csbrnn.bench.markdown import case_markdown, goals_markdown
+from csbrnn.bench.markdown import case_markdown, goals_markdown, peers_markdown
 
 from .test_report import row
 
@@ -28,6 +28,17 @@ def test_a_row_holds_all_that_one_contender_did():
         "| onnxruntime | int8 | default | 200 |  |  |  |  | 400 | 0% |",
         "",
         "- Not run: pytorch fp32, default: first",
+    ]
+
+
+def test_peers_meet_at_their_fastest():
+    slower = row("onnxruntime", 900.0, precision="fp32")
+    fields = {**vars(RESULT), "rows": (slower, *RESULT.rows)}
+
+    assert peers_markdown([BenchResult(**fields).to_dict()]).splitlines()[2:] == [
+        "| | csbrnn | ONNX Runtime | OpenVINO | PyTorch | |",
+        "|---|---:|---:|---:|---:|---:|",
+        "| `sr`: LSTM 2 x 1024, pruned 13.5x | **50.0 (fp32)** | 200 (int8) |  |  | 4.0x |",
     ]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from csbrnn.bench.cases import SHAPES
 from csbrnn.bench.goals import reached
 from csbrnn.bench.report import duration, short_layout
 
-__all__ = ["case_markdown", "goals_markdown"]
+__all__ = ["case_markdown", "goals_markdown", "peers_markdown"]
 
 Data = Mapping[str, Any]
 
@@ -74,6 +75,60 @@ def goals_markdown(results: Iterable[Data]) -> str:
             f"| {goal.text} | {sign} {goal.show(goal.target)} | {value}{detail} | {verdict} |"
         )
     return "\n".join(lines)
+
+
+_PEERS: Final = {
+    "csbrnn": "csbrnn",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "pytorch": "PyTorch",
+}
+
+
+def peers_markdown(results: Iterable[Data]) -> str:
+    """One row a case: the engines at their fastest.
+
+    Columns: a hot step on one thread of each contender, in its fastest precision and variant; how
+    many times as long as csbrnn's the fastest peer's takes.
+    """
+    results = list(results)
+    lines = [
+        f"One step at batch 1, one thread, us, *measured* on {_machine(results[0])}, each engine "
+        "at its fastest of fp32, bf16 and int8:",
+        "",
+        "| | " + " | ".join(_PEERS.values()) + " | |",
+        "|---|" + "---:|" * (len(_PEERS) + 1),
+    ]
+    for result in results:
+        best: dict[str, Data] = {}
+        for row in result["rows"]:
+            known = best.get(row["contender"])
+            if (row["mode"], row["cold"], row["threads"]) == ("step", False, 1) and (
+                known is None or row["median_us"] < known["median_us"]
+            ):
+                best[row["contender"]] = row
+        ours = best["csbrnn"]
+        faster = min(r["median_us"] for r in best.values() if r is not ours) / ours["median_us"]
+        cells = [
+            f"{duration(best[name]['median_us'])} ({best[name]['precision']})"
+            if name in best
+            else ""
+            for name in _PEERS
+        ]
+        lines.append(
+            f"| {_network(ours['case'])} | **{cells[0]}** | {' | '.join(cells[1:])} "
+            f"| {faster:.1f}x |"
+        )
+    return "\n".join(lines)
+
+
+def _network(case: str) -> str:
+    """What a case is, in words."""
+    shape = SHAPES[case]
+    stack, rate = shape.stack, shape.pruning_rate
+    layers = f"{stack.num_layers} x " * (stack.num_layers > 1)
+    pruned = "dense" if rate == 1 else f"pruned {rate:g}x"
+    return f"`{case}`: {stack.cell.name.upper()} {layers}{stack.hidden_size}, {pruned}"
 
 
 def _who(row: Data) -> tuple[str, ...]:
