@@ -136,25 +136,22 @@ def tile_int8_matrix(
     tiled: list[list[Int8Section]] = []
     for part in range(parts):
         sections: list[Int8Section] = []
-        runs = [
-            _Run(n, int(bounds[n]), int(bounds[n + 1])) for n in range(part, len(bounds) - 1, parts)
-        ]
-        places = np.cumsum([0, *(run.stop - run.start for run in runs)])
+        runs = _Run.of(bounds, part, parts)
         if best == "dense":
-            for run, place in zip(runs, places, strict=False):
-                sections += _dense(kept[run.start : run.stop], int(place))
+            for run in runs:
+                sections += _dense(kept[run.start : run.stop], run.place)
         elif best == "blocks":
             assert blocks is not None
-            for run, place in zip(runs, places, strict=False):
+            for run in runs:
                 for piece in tile_int8_blocks(
-                    blocks, dense, rows[0], run.number, run.start - int(place)
+                    blocks, dense, rows[0], run.number, run.start - run.place
                 ):
                     sections.append(
                         Int8Section("blocks", piece.group, (0, width), piece.values,
                                     piece.heads.size, piece.heads, windows=piece.windows)
                     )  # fmt: skip
         else:
-            sections += candidates[int(best)].tile(runs, places)
+            sections += candidates[int(best)].tile(runs)
         mine = np.concatenate([np.arange(run.start, run.stop) for run in runs])
         if mine.size:
             scales = matrix.scales[rows[0] : rows[1]][mine]
@@ -207,11 +204,29 @@ def _dense(kept: Int8Array, place: int) -> list[Int8Section]:
 
 
 class _Run(NamedTuple):
-    """Rows of a part: the number of their run among all, the first, and the last + 1."""
+    """Rows of a part that follow one another.
+
+    Attributes:
+        number: Of the run, among those of all parts.
+        start: Its first row.
+        stop: Its last row + 1.
+        place: What its first row is to the part.
+    """
 
     number: int
     start: int
     stop: int
+    place: int
+
+    @classmethod
+    def of(cls, bounds: NDArray[np.int64], part: int, parts: int) -> list[_Run]:
+        """The runs of a part."""
+        runs, place = [], 0
+        for number in range(part, len(bounds) - 1, parts):
+            start, stop = int(bounds[number]), int(bounds[number + 1])
+            runs.append(cls(number, start, stop, place))
+            place += stop - start
+        return runs
 
 
 class _Strips:
@@ -235,33 +250,27 @@ class _Strips:
         lines = tiles * self._wide / (4 * LINE_COLUMNS)
         return tiles + line_cost * lines + _STRIP_COST * len(self._tiles)
 
-    def tile(self, runs: Sequence[_Run], places: NDArray[np.int64]) -> list[Int8Section]:
+    def tile(self, runs: Sequence[_Run]) -> list[Int8Section]:
         """Tile a part's runs.
 
         Kernels store a whole strip's rows. So a short strip, whose rows are followed by another's,
         comes before that one: short ones first and in order, then the others by length.
-
-        Args:
-            runs: The part's.
-            places: The part's row at which each begins, and their number of rows.
         """
         cut, group, wide = self._cut, self._group, self._wide
         numbers = [np.arange(*cut.shares[run.number : run.number + 2]) for run in runs]
         mine = np.concatenate(numbers)
         if mine.size == 0:
             return []
-        moved = np.repeat(
-            [places[k] - run.start for k, run in enumerate(runs)], [*map(len, numbers)]
-        )
+        moved = np.repeat([run.place - run.start for run in runs], [*map(len, numbers)])
         row, short = cut.starts[mine] + moved, cut.stops[mine] - cut.starts[mine] < group
         order = np.lexsort((np.where(short, row, self._tiles[mine]), ~short))
         mine, row = mine[order], row[order]
         # Strips that the last quad lacks keep nothing, and store it behind all rows.
-        lacking = -mine.size % 4
+        lacking, behind = -mine.size % 4, padded(runs[-1].place + runs[-1].stop - runs[-1].start)
         first, height = cut.starts[mine], cut.stops[mine] - cut.starts[mine]
         keep = np.pad(cut.keep[mine], ((0, lacking), (0, 0))).reshape(-1, 4, cut.keep.shape[1])
         first, height = (np.pad(a, (0, lacking)).reshape(-1, 4) for a in (first, height))
-        row = np.pad(row, (0, lacking), constant_values=padded(int(places[-1]))).reshape(-1, 4)
+        row = np.pad(row, (0, lacking), constant_values=behind).reshape(-1, 4)
 
         lines = ColumnLines.of(keep, self._windows)
         tiles = (lines.counts - 1) * (LINE_COLUMNS // wide) + -(-lines.last // wide)

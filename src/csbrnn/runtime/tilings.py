@@ -92,7 +92,7 @@ class Tilings:
         if gates is None:
             bounds = balance([self._row_loads(term) for term in terms], self._parts)
             places = [_place(int(a), int(b)) for a, b in pairwise(bounds)]
-        elif self._parts == 1:
+        elif self._parts == 1:  # one run: strips may lie across gates
             bounds, places = np.array([0, rows]), [(0, rows)]
         else:  # each part has all gates of its units
             cuts = self.unit_cuts(gates)
