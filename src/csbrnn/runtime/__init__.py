@@ -1,11 +1,12 @@
 """The CPU: a program becomes an image, and a small C library (``c/``) executes it in place.
 
-In the order in which data passes: `memory` places vectors, `barriers` orders the threads' work,
-`chunks` that of several time steps, `tiling` (with `blocks` and `sharing`) cuts weights into tiles,
-`tiling_int8` (with `blocks_int8` and `operands`) does so in int8, `elementwise` gives slots to
-values, and `image` puts everything into one run of bytes, whose records `layout` lists; `library`
-loads the C code, `buffers` allocates for it, and `engine` (with `inputs` and `state`) is what users
-call.
+In the order in which data passes: `tilings` gives each part its share of the products (`unsummed`
+says which gates take their sums), `tiling` (with `blocks` and `sharing`) cuts weights into tiles,
+`tiling_int8` (with `blocks_int8` and `column_lines`) does so in int8; `memory` and `operands` place
+what a stream remembers; `barriers` orders the threads' work, `chunks` that of several time steps;
+`products` and `elementwise` write records, and `image` puts everything into one run of bytes, whose
+records `layout` lists. `library` loads the C code, `buffers` allocates for it, and `engine` (with
+`inputs` and `state`) is what users call.
 """
 
 from csbrnn.runtime.engine import Engine, Stream, compile
