@@ -21,12 +21,12 @@ def row(job, us=3.0):
     }
 
 
-def result(jobs, cpu="this one"):
+def result(jobs):
     return {
         "kind": "study",
         "name": "small",
         "rows": [row(job) for job in jobs if job.kind != "start"],
-        "timing": {"environment": {"cpu": cpu}},
+        "timing": {"environment": {"cpu": "this one", "git_commit": "f00"}},
     }
 
 
@@ -83,15 +83,18 @@ def test_a_default_that_is_new_makes_no_job_a_new_one(monkeypatch):
     assert [job.name for job in jobs_of(later)] == [job.name for job in JOBS]
 
 
-def test_times_of_another_machine_are_left_out():
+@pytest.mark.parametrize("changed", ["cpu", "git_commit"])
+def test_times_of_another_machine_or_engine_are_left_out(changed):
     known = read_known(result(JOBS))
     name = JOBS[-1].name
     assert known.row(name, {})["us_per_step"] == 3.0
-    assert known.row(name, {"environment": {"cpu": "this one"}})["us_per_step"] == 3.0
-    other = known.row(name, {"environment": {"cpu": "that one"}})
+    environment = {"cpu": "this one", "git_commit": "f00"}
+    assert known.row(name, {"environment": environment})["us_per_step"] == 3.0
+    other = known.row(name, {"environment": environment | {changed: "another"}})
     assert other["us_per_step"] is None
     assert other["us_per_step_iqr"] is None
-    assert other["notes"] == ["as it was", "timed before on another machine: this one"]
+    note = "timed before, not beside the others: this one, commit f00"
+    assert other["notes"] == ["as it was", note]
     assert known.rows[name]["us_per_step"] == 3.0
 
 

@@ -29,19 +29,20 @@ class Known:
     def row(self, name: str, timing: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a row for a table of which other rows are timed anew.
 
-        Its own time is left out if that was measured on another machine.
+        Its own time is left out if that was measured on another machine, or by another commit's
+        engine.
 
         Args:
             name: Of the job.
             timing: How other rows were timed; empty if they were not.
         """
         row = dict(self.rows[name])
-        then, now = (_cpu(t) for t in (self.timing, timing))
-        if now is not None and now != then and row["us_per_step"] is not None:
+        then, now = (_where(t) for t in (self.timing, timing))
+        if timing and now != then and row["us_per_step"] is not None:
             row |= {
                 "us_per_step": None,
                 "us_per_step_iqr": None,
-                "notes": [*row["notes"], f"timed before on another machine: {then}"],
+                "notes": [*row["notes"], f"timed before, not beside the others: {then}"],
             }
         return row
 
@@ -84,6 +85,7 @@ def missing(jobs: Sequence[Job], known: Known) -> tuple[Job, ...]:
     )
 
 
-def _cpu(timing: Mapping[str, Any]) -> str | None:
-    cpu: str | None = timing.get("environment", {}).get("cpu")
-    return cpu
+def _where(timing: Mapping[str, Any]) -> str:
+    """The machine, and the engine's commit: with these, times may stand in one table."""
+    environment = timing.get("environment", {})
+    return f"{environment.get('cpu')}, commit {environment.get('git_commit')}"
