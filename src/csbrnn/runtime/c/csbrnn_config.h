@@ -7,5 +7,6 @@
 #define CSBRNN_HAS_FP32 1 /* weights of matrices; all else is fp32 anyway */
 #define CSBRNN_HAS_BF16 1
 #define CSBRNN_HAS_INT8 1
+#define CSBRNN_HAS_MANY 1 /* several streams at once: csbrnn_many.h */
 
 #endif

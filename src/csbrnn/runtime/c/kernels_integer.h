@@ -48,8 +48,8 @@ static void quantize(const csbrnn_frame *frame, const csbrnn_instruction *in, ui
     else memset(q, I_OFFSET, length);
 }
 
-/* Adds tile `t` of each of four strips to their sums: `dot` times operands x0 .. x3. */
-#define QUAD_TILE(dot, t, x0, x1, x2, x3)                  \
+/* Adds tile `t` of each of four strips to their sums a .. d: `dot` times operands x0 .. x3. */
+#define QUAD_TILE(dot, t, a, b, c, d, x0, x1, x2, x3)      \
     do {                                                   \
         a = dot(a, w + 256 * (t), group, x0);              \
         b = dot(b, w + 256 * (t) + 64, group, x1);         \
@@ -57,60 +57,91 @@ static void quantize(const csbrnn_frame *frame, const csbrnn_instruction *in, ui
         d = dot(d, w + 256 * (t) + 192, group, x3);        \
     } while (0)
 
-/* Tile `t` of each strip of a quad whose operands `g` holds, 16 columns of each. */
-#define LINE_TILE(t)                                                                          \
-    QUAD_TILE(GATHERED_DOT, t, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
-#define GATHERED_DOT(sum, weights, group, at) isum_dot_at(sum, weights, group, g, at)
+/* What a product in int8 is of: the operand's bytes, and where its sums go. */
+typedef struct {
+    const uint8_t *x;
+    int32_t *sums;
+} integer_lane;
 
-static inline void strips_int8(unsigned group, unsigned windows, const csbrnn_section *s,
-                               const unsigned char *image, const uint8_t *x, int32_t *sums) {
+static inline integer_lane integer_lane_of(const csbrnn_section *s, float *memory) {
+    const integer_lane lane = {(const uint8_t *)(memory + s->source + 16) + s->column,
+                               (int32_t *)(void *)(memory + s->sums)};
+    return lane;
+}
+
+/* Tile `t` of each strip of a quad, of which `dot` has 16 columns each. */
+#define LINE_TILE(dot, t, a, b, c, d) \
+    QUAD_TILE(dot, t, a, b, c, d, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
+#define OF_ONE(sum, weights, group, at) isum_dot_at(sum, weights, group, x, at)
+#define OF_OTHER(sum, weights, group, at) isum_dot_at(sum, weights, group, y, at)
+/* `count` tiles of each strip, whose columns are those of line `l`. */
+#define LINE(count)                                                                            \
+    do {                                                                                       \
+        const igathered x = i_gather(buffer[0], windows, one.x, &lines, l);                    \
+        const igathered y = lanes == 2 ? i_gather(buffer[1], windows, other.x, &lines, l) : x; \
+        for (size_t t = 0; t < (count); t++) {                                                 \
+            LINE_TILE(OF_ONE, t, a, b, c, d);                                                  \
+            if (lanes == 2) LINE_TILE(OF_OTHER, t, e, f, g, h);                                \
+        }                                                                                      \
+    } while (0)
+
+/* Of one lane or, each weight being read once, of two: `lanes` is a constant. */
+static inline void strips_int8(unsigned group, unsigned windows, unsigned lanes,
+                               const csbrnn_section *s, const unsigned char *image,
+                               integer_lane one, integer_lane other) {
     const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads);
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const size_t wide = 64 / group, each = CSBRNN_LINE_COLUMNS / wide; /* tiles a line */
-    uint8_t buffer[64];
+    uint8_t buffer[2][64];
     size_t l = 0;
     for (uint32_t k = 0; k < s->count; k++, head++) {
-        isum a = isum_zero(), b = a, c = a, d = a;
+        isum a = isum_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
         size_t tiles = head->tiles;
-        for (; tiles >= each; tiles -= each, w += 256 * each) {
-            const igathered g = i_gather(buffer, windows, x, &lines, l++);
-            for (size_t t = 0; t < each; t++) LINE_TILE(t);
-        }
+        for (; tiles >= each; tiles -= each, w += 256 * each, l++) LINE(each);
         if (tiles > 0) {
-            const igathered g = i_gather(buffer, windows, x, &lines, l++);
-            for (size_t t = 0; t < tiles; t++) LINE_TILE(t);
+            LINE(tiles);
             w += 256 * tiles;
+            l++;
         }
-        i_store_quad(sums, head->row, group, a, b, c, d);
+        i_store_quad(one.sums, head->row, group, a, b, c, d);
+        if (lanes == 2) i_store_quad(other.sums, head->row, group, e, f, g, h);
     }
 }
 
-static inline void strips_of(unsigned group, const csbrnn_section *s, const unsigned char *image,
-                             const uint8_t *x, int32_t *sums) {
-    if (s->windows == 8) strips_int8(group, 8, s, image, x, sums);
-    else if (s->windows == 4) strips_int8(group, 4, s, image, x, sums);
-    else strips_int8(group, 2, s, image, x, sums);
+static inline void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
+                             const unsigned char *image, integer_lane one, integer_lane other) {
+    if (s->windows == 8) strips_int8(group, 8, lanes, s, image, one, other);
+    else if (s->windows == 4) strips_int8(group, 4, lanes, s, image, one, other);
+    else strips_int8(group, 2, lanes, s, image, one, other);
 }
 
 /* Panels of four strips alternate tile by tile, up to three strips follow. */
-static inline void dense_int8(const csbrnn_section *s, const unsigned char *image,
-                              const uint8_t *x, int32_t *sums) {
+static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const unsigned char *image,
+                              integer_lane one, integer_lane other) {
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const size_t tiles = ((size_t)s->source_length + 3) / 4;
     uint32_t k = 0, row = s->row;
     for (; k + 4 <= s->count; k += 4, row += 64) {
         const uint32_t rows[4] = {row, row + 16, row + 32, row + 48};
         const unsigned group = 16;
-        isum a = isum_zero(), b = a, c = a, d = a;
-        for (size_t t = 0; t < tiles; t++, w += 256)
-            QUAD_TILE(isum_dot, 0, x + 4 * t, x + 4 * t, x + 4 * t, x + 4 * t);
-        i_store_quad(sums, rows, group, a, b, c, d);
+        isum a = isum_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+        for (size_t t = 0; t < tiles; t++, w += 256) {
+            const uint8_t *x = one.x + 4 * t, *y = other.x + 4 * t;
+            QUAD_TILE(isum_dot, 0, a, b, c, d, x, x, x, x);
+            if (lanes == 2) QUAD_TILE(isum_dot, 0, e, f, g, h, y, y, y, y);
+        }
+        i_store_quad(one.sums, rows, group, a, b, c, d);
+        if (lanes == 2) i_store_quad(other.sums, rows, group, e, f, g, h);
     }
     for (; k < s->count; k++, row += 16) {
-        isum a = isum_zero();
-        for (size_t t = 0; t < tiles; t++, w += 64) a = isum_dot(a, w, 16, x + 4 * t);
-        isum_store(sums + row, a);
+        isum a = isum_zero(), b = a;
+        for (size_t t = 0; t < tiles; t++, w += 64) {
+            a = isum_dot(a, w, 16, one.x + 4 * t);
+            if (lanes == 2) b = isum_dot(b, w, 16, other.x + 4 * t);
+        }
+        isum_store(one.sums + row, a);
+        if (lanes == 2) isum_store(other.sums + row, b);
     }
 }
 
@@ -129,12 +160,12 @@ static inline size_t count_bits(uint64_t bits) {
 /* Blocks of one class, `rows` (a multiple of 4 up to 32), whose masks reach over `windows` runs of
  * 16 rows: see blocks() of kernels_sections.h. */
 static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
-                               const unsigned char *image, const uint8_t *x, int32_t *sums) {
+                               const unsigned char *image, integer_lane lane) {
     const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const unsigned full = rows / 16, rest = rows % 16;
     uint8_t operands[2 * BLOCKS_AHEAD][64] = {{0}};
-#define FIND(k, of) i_compress(operands[k], x + (of)->column, (of)->columns)
+#define FIND(k, of) i_compress(operands[k], lane.x + (of)->column, (of)->columns)
     for (uint32_t k = 0; k < BLOCKS_AHEAD && k < s->count; k++) FIND(k, head + k);
     for (uint32_t k = 0; k < s->count; k++, head++) {
         isum a = isum_zero(), b = a, c = a, d = a;
@@ -153,16 +184,16 @@ static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_sec
             for (size_t t = 0; t < n; t += 8, w += 64) c = isum_dot(c, w, 8, operand + t);
         if (rest & 4)
             for (size_t t = 0; t < n; t += 16, w += 64) d = isum_dot(d, w, 4, operand + t);
-        i_scatter(sums + head->row, head->rows, windows, rows, a, b, c, d);
+        i_scatter(lane.sums + head->row, head->rows, windows, rows, a, b, c, d);
     }
 #undef FIND
 }
 
 /* Windows are a constant where blocks are 64 rows high: unrolled, a block takes 2 cycles of 30 less. */
 static inline void blocks_of(unsigned rows, const csbrnn_section *s, const unsigned char *image,
-                             const uint8_t *x, int32_t *sums) {
-    if (s->windows == 4) blocks_int8(rows, 4, s, image, x, sums);
-    else blocks_int8(rows, s->windows, s, image, x, sums);
+                             integer_lane lane) {
+    if (s->windows == 4) blocks_int8(rows, 4, s, image, lane);
+    else blocks_int8(rows, s->windows, s, image, lane);
 }
 
 /* (scale * scales) * sums: rows of a product. */
@@ -189,27 +220,44 @@ static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
     else scale_sums(y, sums, s, image, scale, 0);
 }
 
+/* Adds a section's share to y, or leaves it in the sums. */
 static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_section *s) {
-    const float *operand = frame->memory + s->source;
-    const uint8_t *x = (const uint8_t *)(operand + 16) + s->column;
-    int32_t *sums = (int32_t *)(void *)(frame->memory + s->sums);
+    const integer_lane lane = integer_lane_of(s, frame->memory);
     const unsigned char *image = frame->image;
     switch (s->kind * 64u + s->group) {
-        case CSBRNN_DENSE * 64 + 16: dense_int8(s, image, x, sums); break;
-        case CSBRNN_STRIPS * 64 + 16: strips_of(16, s, image, x, sums); break;
-        case CSBRNN_STRIPS * 64 + 8: strips_of(8, s, image, x, sums); break;
-        case CSBRNN_STRIPS * 64 + 4: strips_of(4, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 4: blocks_of(4, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 8: blocks_of(8, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 12: blocks_of(12, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 16: blocks_of(16, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 20: blocks_of(20, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 24: blocks_of(24, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 28: blocks_of(28, s, image, x, sums); break;
-        case CSBRNN_BLOCKS * 64 + 32: blocks_of(32, s, image, x, sums); break;
-        case CSBRNN_SCALE * 64 + 16: scale_rows(y, sums, s, image, *operand); break;
+        case CSBRNN_DENSE * 64 + 16: dense_int8(1, s, image, lane, lane); break;
+        case CSBRNN_STRIPS * 64 + 16: strips_of(16, 1, s, image, lane, lane); break;
+        case CSBRNN_STRIPS * 64 + 8: strips_of(8, 1, s, image, lane, lane); break;
+        case CSBRNN_STRIPS * 64 + 4: strips_of(4, 1, s, image, lane, lane); break;
+        case CSBRNN_BLOCKS * 64 + 4: blocks_of(4, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 8: blocks_of(8, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 12: blocks_of(12, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 16: blocks_of(16, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 20: blocks_of(20, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 24: blocks_of(24, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 28: blocks_of(28, s, image, lane); break;
+        case CSBRNN_BLOCKS * 64 + 32: blocks_of(32, s, image, lane); break;
+        case CSBRNN_SCALE * 64 + 16:
+            scale_rows(y, lane.sums, s, image, frame->memory[s->source]);
+            break;
         default: break; /* csbrnn_image_check lets nothing else through */
     }
 }
+
+#if CSBRNN_HAS_MANY
+/* A section of which two lanes share the weights; 0 if it is none. */
+static int product_pair_int8(const csbrnn_frame *one, const csbrnn_frame *other,
+                             const csbrnn_section *s) {
+    const integer_lane a = integer_lane_of(s, one->memory), b = integer_lane_of(s, other->memory);
+    const unsigned char *image = one->image;
+    switch (s->kind * 64u + s->group) {
+        case CSBRNN_DENSE * 64 + 16: dense_int8(2, s, image, a, b); return 1;
+        case CSBRNN_STRIPS * 64 + 16: strips_of(16, 2, s, image, a, b); return 1;
+        case CSBRNN_STRIPS * 64 + 8: strips_of(8, 2, s, image, a, b); return 1;
+        case CSBRNN_STRIPS * 64 + 4: strips_of(4, 2, s, image, a, b); return 1;
+        default: return 0;
+    }
+}
+#endif
 
 #endif

@@ -43,26 +43,49 @@
         default: break; /* csbrnn_image_check lets nothing else through */                    \
     }
 
+/* y = bias, unless something is there already. */
+static inline void begin_product(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                                 const csbrnn_span *span) {
+    float *y = frame->memory + in->a;
+    if (in->flags & (CSBRNN_ACCUMULATE | CSBRNN_SUMS)) return;
+    /* Destination and bias are padded to whole strips. */
+    size_t last = span->row + (((size_t)span->rows + 15u) & ~(size_t)15u);
+    const float *bias = in->b == CSBRNN_NONE ? NULL : csbrnn_at(frame, in->b);
+    for (size_t r = span->row; r < last; r += VL)
+        v_store(y + r, bias ? v_load(bias + r) : v_set1(0.0f));
+}
+
+static void add_section(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                        const csbrnn_span *span, const csbrnn_section *section) {
+    float *y = frame->memory + in->a;
+    if (CSBRNN_HAS_INT8 && section->dtype == CSBRNN_INT8) {
+        product_int8(frame, y + span->row, section);
+        return;
+    }
+    const float *x = frame->memory + section->source;
+    const unsigned char *image = frame->image;
+    if (CSBRNN_HAS_BF16 && section->dtype == CSBRNN_BF16) SECTION_PRODUCT(bf16)
+    else if (CSBRNN_HAS_FP32) SECTION_PRODUCT(fp32)
+}
+
 static void product(const csbrnn_frame *frame, const csbrnn_instruction *in,
                     const csbrnn_span *span, const csbrnn_section *section) {
-    float *y = frame->memory + in->a;
-    if (!(in->flags & (CSBRNN_ACCUMULATE | CSBRNN_SUMS))) {
-        /* Destination and bias are padded to whole strips. */
-        size_t last = span->row + (((size_t)span->rows + 15u) & ~(size_t)15u);
-        const float *bias = in->b == CSBRNN_NONE ? NULL : csbrnn_at(frame, in->b);
-        for (size_t r = span->row; r < last; r += VL)
-            v_store(y + r, bias ? v_load(bias + r) : v_set1(0.0f));
-    }
+    begin_product(frame, in, span);
+    for (uint32_t k = 0; k < span->sections; k++) add_section(frame, in, span, section + k);
+}
+
+#if CSBRNN_HAS_MANY
+static void product_pair(const csbrnn_frame *one, const csbrnn_frame *other,
+                         const csbrnn_instruction *in, const csbrnn_span *span,
+                         const csbrnn_section *section) {
+    begin_product(one, in, span);
+    begin_product(other, in, span);
     for (uint32_t k = 0; k < span->sections; k++, section++) {
-        if (CSBRNN_HAS_INT8 && section->dtype == CSBRNN_INT8) {
-            product_int8(frame, y + span->row, section);
-            continue;
-        }
-        const float *x = frame->memory + section->source;
-        const unsigned char *image = frame->image;
-        if (CSBRNN_HAS_BF16 && section->dtype == CSBRNN_BF16) SECTION_PRODUCT(bf16)
-        else if (CSBRNN_HAS_FP32) SECTION_PRODUCT(fp32)
+        if (section->dtype == CSBRNN_INT8 && product_pair_int8(one, other, section)) continue;
+        add_section(one, in, span, section);
+        add_section(other, in, span, section);
     }
 }
+#endif
 
 #endif

@@ -113,26 +113,57 @@ static void clear_lanes(const csbrnn_many_task *task, size_t chunk) {
         }
 }
 
-static void execute(const crew *c, const csbrnn_instruction *in, float *const *lanes,
-                    size_t count) {
+/* One part's share of a product for all lanes; 0 if only pairs of lanes can share its weights. */
+static int product_at_once(const crew *c, const csbrnn_instruction *in, uint32_t part,
+                           float *const *lanes, size_t count) {
     const csbrnn_model *model = c->task->model;
-    csbrnn_frame frame = {model->image, CSBRNN_TABLE(float, model->image, constants), NULL};
-    for (uint32_t part = c->worker->first_part; part < c->worker->last_part; part++) {
-        if (in->opcode == CSBRNN_PRODUCT && c->product && count > 1) {
+    const csbrnn_frame frame = {model->image, CSBRNN_TABLE(float, model->image, constants), NULL};
+    const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans) + in->first + part;
+    const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, model->image, sections);
+    section += span->first_section;
+    if (in->opcode != CSBRNN_PRODUCT || !c->product || !all_float(span, section)) return 0;
+    c->product(&frame, in, span, section, lanes, count);
+    return 1;
+}
+
+/* `instructions` for up to two lanes. */
+static void execute_pair(const crew *c, const csbrnn_instruction *in, uint32_t instructions,
+                         uint32_t part, float *const *lanes, size_t count) {
+    const csbrnn_model *model = c->task->model;
+    const float *constants = CSBRNN_TABLE(float, model->image, constants);
+    const csbrnn_frame one = {model->image, constants, lanes[0]};
+    const csbrnn_frame other = {model->image, constants, lanes[count - 1]};
+    for (uint32_t i = 0; i < instructions; i++, in++) {
+        if (in->opcode == CSBRNN_PRODUCT && count == 2) {
             const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans);
-            span += in->first + part;
             const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, model->image, sections);
-            section += span->first_section;
-            if (all_float(span, section)) {
-                c->product(&frame, in, span, section, lanes, count);
-                continue;
-            }
+            span += in->first + part;
+            model->kernels->product_pair(&one, &other, in, span, section + span->first_section);
+            continue;
         }
-        for (size_t l = 0; l < count; l++) {
-            frame.memory = lanes[l];
-            csbrnn_execute(model, &frame, in, part);
-        }
+        csbrnn_execute(model, &one, in, part);
+        if (count == 2) csbrnn_execute(model, &other, in, part);
     }
+}
+
+static void execute(const crew *c, const csbrnn_instruction *in, uint32_t instructions,
+                    float *const *lanes, size_t count) {
+    for (uint32_t part = c->worker->first_part; part < c->worker->last_part; part++) {
+        if (instructions == 1 && count > 1 && product_at_once(c, in, part, lanes, count)) continue;
+        for (size_t l = 0; l < count; l += 2)
+            execute_pair(c, in, instructions, part, lanes + l, count - l < 2 ? 1 : 2);
+    }
+}
+
+/* Instructions from the first of `count` on that lanes go through pair by pair: products whose sums
+ * gates take, and these. Sums of all lanes would be too much for a cache. */
+static uint32_t together(const csbrnn_instruction *in, uint32_t count) {
+    uint32_t n = 1;
+    if (in->opcode != CSBRNN_PRODUCT || !(in->flags & CSBRNN_SUMS)) return 1;
+    while (n < count && !(in[n].flags & CSBRNN_BARRIER) && in[n].flags & CSBRNN_SUMS &&
+           in[n - 1].opcode == CSBRNN_PRODUCT)
+        n++;
+    return n;
 }
 
 /* Hands a state on to the lanes of the chunk's step `s`. */
@@ -169,7 +200,7 @@ static void recur(const crew *c, const csbrnn_instruction *in, uint32_t count, s
                 continue;
             }
             if (carried || in[i].flags & CSBRNN_BARRIER) meet(c);
-            execute(c, in + i, c->lanes + s * c->count, c->count);
+            execute(c, in + i, 1, c->lanes + s * c->count, c->count);
         }
     }
 }
@@ -183,7 +214,7 @@ static void run_chunk(const crew *c, const csbrnn_instruction *in, uint32_t coun
         }
         if (stop < count) {
             meet(c);
-            execute(c, in + stop, c->lanes, n * c->count);
+            execute(c, in + stop, 1, c->lanes, n * c->count);
             stop++;
         }
         i = stop;
@@ -206,10 +237,11 @@ static void run_pass(crew *c, const csbrnn_pass *pass) {
         if (chunk > 1) {
             run_chunk(c, in + pass->chunk_first, pass->chunk_instructions, n);
         } else {
-            for (uint32_t i = 0; i < pass->instructions; i++) {
-                const csbrnn_instruction *each = in + pass->first_instruction + i;
+            const csbrnn_instruction *each = in + pass->first_instruction;
+            for (uint32_t i = 0, some; i < pass->instructions; i += some, each += some) {
+                some = together(each, pass->instructions - i);
                 if (each->flags & CSBRNN_BARRIER) meet(c);
-                execute(c, each, c->lanes, c->count);
+                execute(c, each, some, c->lanes, c->count);
             }
         }
         meet(c);
