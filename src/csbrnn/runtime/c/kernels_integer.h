@@ -6,6 +6,9 @@
  * Operands are kept as q + I_OFFSET, 0 or 128 as the instruction set likes, and what that adds, the
  * offset times the sum of a row's weights, is taken off before scaling: those sums are part of the
  * image. Everything wraps modulo 2^32; the final sums are in range.
+ *
+ * Dense sections and strips store sums, for a row lies in one strip only. Blocks add to them: where
+ * there are blocks, whoever takes the sums leaves zeros.
  */
 #ifndef CSBRNN_KERNELS_INTEGER_H
 #define CSBRNN_KERNELS_INTEGER_H
