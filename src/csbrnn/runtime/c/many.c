@@ -113,15 +113,16 @@ static void clear_lanes(const csbrnn_many_task *task, size_t chunk) {
         }
 }
 
-/* One part's share of a product for all lanes; 0 if only pairs of lanes can share its weights. */
+/* One part's share of a product for all lanes; 0 if it is none of floats, and nothing was done. */
 static int product_at_once(const crew *c, const csbrnn_instruction *in, uint32_t part,
                            float *const *lanes, size_t count) {
     const csbrnn_model *model = c->task->model;
+    if (in->opcode != CSBRNN_PRODUCT || !c->product) return 0;
     const csbrnn_frame frame = {model->image, CSBRNN_TABLE(float, model->image, constants), NULL};
     const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans) + in->first + part;
     const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, model->image, sections);
     section += span->first_section;
-    if (in->opcode != CSBRNN_PRODUCT || !c->product || !all_float(span, section)) return 0;
+    if (!all_float(span, section)) return 0;
     c->product(&frame, in, span, section, lanes, count);
     return 1;
 }
