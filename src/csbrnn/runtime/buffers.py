@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -27,19 +25,31 @@ class Scratch:
     def __init__(self) -> None:
         self._idle: list[NDArray[np.uint8]] = []
 
-    @contextlib.contextmanager
-    def borrow(self, nbytes: int) -> Iterator[NDArray[np.uint8]]:
-        """Lend bytes aligned to 64."""
+    def borrow(self, nbytes: int) -> Loan:
+        """Lend bytes aligned to 64, for a ``with`` statement."""
+        return Loan(self._idle, nbytes)
+
+
+class Loan:
+    """A buffer in use. A generator would do as well, but takes twice the time, in every step."""
+
+    __slots__ = ("_buffer", "_idle", "_nbytes")
+
+    def __init__(self, idle: list[NDArray[np.uint8]], nbytes: int) -> None:
+        self._idle, self._nbytes = idle, nbytes
+
+    def __enter__(self) -> NDArray[np.uint8]:
         try:
             buffer = self._idle.pop()  # atomic, as append is
         except IndexError:
-            buffer = aligned(nbytes)
-        if buffer.nbytes < nbytes:
-            buffer = aligned(nbytes)
-        try:
-            yield buffer[:nbytes]
-        finally:
-            self._idle.append(buffer)
+            buffer = aligned(self._nbytes)
+        if buffer.nbytes < self._nbytes:
+            buffer = aligned(self._nbytes)
+        self._buffer = buffer
+        return buffer[: self._nbytes]
+
+    def __exit__(self, *_: object) -> None:
+        self._idle.append(self._buffer)
 
 
 def aligned(nbytes: int) -> NDArray[np.uint8]:

@@ -98,8 +98,6 @@ class Engine:
         # A line more than it takes: streams whole pages apart would share a few sets of the caches.
         self._lane_nbytes = padded(self._memory_nbytes, LINE) + LINE
         self._scratch = Scratch()
-        # Sums that int8 blocks add to begin at zero.
-        self._clears = any(matrix.precision.rounds_operand for matrix in program.matrices.values())
         self._output_width = program.streams["output"].width
         self._pool: int | None = None
         # Calls take turns only where they would share worker threads.
@@ -200,7 +198,7 @@ class Engine:
         with self._scratch.borrow(count * self._lane_nbytes) as lanes:
             memories = lanes.reshape(count, self._lane_nbytes)
             states = memories[:, : after.layout.nbytes]
-            if self._clears:
+            if self._image.clears:
                 memories[...] = 0
             states[...] = after.data.view(np.uint8)
             places = np.array([_addresses(array) for array in (memories, streams, ys)], np.uintp)
@@ -208,7 +206,8 @@ class Engine:
             with self._scratch.borrow(needed) as workspace:
                 first, stride = places.ctypes.data, places.strides[0]
                 pointers = (first, first + stride, first + 2 * stride)
-                error = self._run_many(model, *pointers, steps, count, workspace.ctypes.data)
+                between = workspace.ctypes.data if needed else None
+                error = self._run_many(model, *pointers, steps, count, between)
             if error:
                 raise _error(error, self)
             after.data.view(np.uint8)[...] = states

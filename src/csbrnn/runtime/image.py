@@ -50,10 +50,12 @@ class Image:
     Attributes:
         data: The image, aligned to 64 bytes and read-only.
         states: Where the states are.
+        clears: Whether a stream's memory must be zero before its first step, states apart.
     """
 
     data: NDArray[np.uint8]
     states: StateLayout
+    clears: bool
 
 
 def build_image(program: Program, parts: int = 1, isa: str | None = None) -> Image:
@@ -88,6 +90,7 @@ class _ImageBuilder:
         )
         self._constants = constant_values(program, self._address)
         tilings = Tilings(program, parts, self._unsummed, isa)
+        self._clears = tilings.add_any
         self._operands = Operands(
             program,
             self._address,
@@ -320,7 +323,7 @@ class _ImageBuilder:
             data[place : place + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).ravel()
             place += padded(array.nbytes, layout.LINE)
         data.flags.writeable = False
-        return Image(data, states)
+        return Image(data, states, self._clears)
 
 
 def _wait(record: dict[str, int], needed: bool) -> None:

@@ -33,19 +33,18 @@ def checked_input(x: object, stream: Stream, *, sequence: bool) -> NDArray[Any]:
         ArgumentError: The shape, type or range is wrong.
     """
     token = stream.dtype == "int32"
-    axes = ("seq_len",) * sequence
-    tail = () if token else (str(stream.width),)
-    shapes = [_shape((*axes, *tail)), _shape((*axes, "batch", *tail))]
-    what = "integers" if token else "floats"
-    must = f"{'xs' if sequence else 'x'} must be {what} of shape {shapes[0]} or {shapes[1]}"
     try:
         array = np.asarray(x)
     except Exception as error:  # a foreign __array__ may raise anything
+        must = _must(stream, sequence=sequence)
         raise ArgumentError(f"{must}; NumPy can't read a {type(x).__name__}: {error}") from error
-    ranks = (len(axes) + len(tail), len(axes) + len(tail) + 1)
-    fits = array.ndim in ranks and (token or array.shape[-1] == stream.width)
+    rank = sequence + (not token)
+    fits = array.ndim in (rank, rank + 1) and (token or array.shape[-1] == stream.width)
     if not fits or array.dtype.kind not in ("iu" if token else "f"):
+        must = _must(stream, sequence=sequence)
         raise ArgumentError(f"{must}, got {array.dtype} of shape {array.shape}")
+    if array.dtype == np.float32:
+        return np.ascontiguousarray(array)
     if not token:
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(array, np.float32)
@@ -55,6 +54,15 @@ def checked_input(x: object, stream: Stream, *, sequence: bool) -> NDArray[Any]:
         )
     # asarray keeps a single token without axes as it is; ascontiguousarray would add one.
     return np.asarray(array, np.int32, order="C")[..., None]
+
+
+def _must(stream: Stream, *, sequence: bool) -> str:
+    """What an input must be, in words."""
+    token = stream.dtype == "int32"
+    axes, tail = ("seq_len",) * sequence, () if token else (str(stream.width),)
+    shapes = [_shape((*axes, *tail)), _shape((*axes, "batch", *tail))]
+    what = "integers" if token else "floats"
+    return f"{'xs' if sequence else 'x'} must be {what} of shape {shapes[0]} or {shapes[1]}"
 
 
 def _shape(names: tuple[str, ...]) -> str:

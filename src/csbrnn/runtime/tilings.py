@@ -65,6 +65,12 @@ class Tilings:
         scaling = (s for part in self._sections[id(term)] for s in part if s.kind == "scale")
         return any(section.windows for section in scaling)
 
+    @property
+    def add_any(self) -> bool:
+        """Whether any product adds to its sums."""
+        codes = (code for part in self._program.passes for code in part.instructions)
+        return any(isinstance(code, MatVec) and self.adds(code) for code in codes)
+
     def unit_cuts(self, code: LSTMGates | GRUGates) -> NDArray[np.int64]:
         """Return the units at which gates are cut into parts, with about equal loads."""
         if id(code) not in self._cuts:
