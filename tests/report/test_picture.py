@@ -96,3 +96,10 @@ def test_missing_libraries_are_named(tmp_path, monkeypatch, draw, package):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingDependencyError, match=rf"{package}: pip install 'csbrnn\[study\]'"):
         draw(read_study(make_result()), tmp_path / "x")
+
+
+def test_many_curves_have_no_style_twice():
+    count = 3 * len(picture._COLORS)
+    styles = {(n % len(picture._COLORS), picture._marker(n)) for n in range(count)}
+    assert len(styles) == count
+    assert len(picture._PNG_MARKERS) == len(picture._HTML_MARKERS)

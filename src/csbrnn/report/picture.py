@@ -30,6 +30,12 @@ _FRONTIER = "no other is cheaper and better"
 _STAIRS = "#dddddd"
 
 
+def _marker(number: int) -> int:
+    """The marker of a curve: where colours begin anew, each has another one than before."""
+    turn, place = divmod(number, len(_COLORS))
+    return (place + 5 * turn) % len(_PNG_MARKERS)
+
+
 class _Line(NamedTuple):
     """A curve on one axis, ready to draw."""
 
@@ -78,7 +84,7 @@ def _draw_axes(axes: Axes, study: Study, axis: Axis) -> None:
             yerr=line.errors if any(line.errors) else None,
             label=line.name,
             color=_COLORS[number % len(_COLORS)],
-            marker=_PNG_MARKERS[number % len(_PNG_MARKERS)],
+            marker=_PNG_MARKERS[_marker(number)],
             markersize=5,
             linewidth=1.2,
             capsize=3,
@@ -170,7 +176,7 @@ def draw_html(study: Study, path: Path) -> None:
                     hovertemplate="%{text}<extra>%{fullData.name}</extra>",
                     mode="lines+markers",
                     line={"color": _COLORS[number % len(_COLORS)], "width": 1.5},
-                    marker={"symbol": _HTML_MARKERS[number % len(_HTML_MARKERS)], "size": 8},
+                    marker={"symbol": _HTML_MARKERS[_marker(number)], "size": 8},
                     legendgroup=line.name,  # a click hides a pattern in all four
                     showlegend=position == 0,
                 ),
