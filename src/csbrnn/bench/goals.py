@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-__all__ = ["GOALS", "Goal", "Reached", "reached"]
+__all__ = ["GOALS", "Goal", "Reached", "fastest", "reached"]
 
 Kind = Literal["peer", "threads", "floor", "time"]
 
@@ -147,7 +147,7 @@ def _measured(goal: Goal, rows: Sequence[Mapping[str, Any]]) -> Reached:
         and goal.layout in (None, row["layout"])
         and row["variant"] != "unpruned"
     ]
-    one = _fastest(own, threads=1)
+    one = fastest(own, threads=1)
     match goal.kind:
         case "peer":
             peers = [
@@ -156,11 +156,11 @@ def _measured(goal: Goal, rows: Sequence[Mapping[str, Any]]) -> Reached:
                 if row["contender"] != "csbrnn"
                 and goal.peer in (None, (row["contender"], row["precision"]))
             ]
-            return _ratio(goal, _fastest(peers, threads=1), one, _variants(goal, peers, one))
+            return _ratio(goal, fastest(peers, threads=1), one, _variants(goal, peers, one))
         case "threads":
-            return _ratio(goal, one, _fastest(own, threads=2))
+            return _ratio(goal, one, fastest(own, threads=2))
         case "floor":
-            row = _fastest(own, threads=1, mode="matvec")
+            row = fastest(own, threads=1, mode="matvec")
             fraction = None if row is None else row["fraction"]
             return Reached(goal, fraction, "" if row is None else _told(row))
         case "time":
@@ -189,10 +189,12 @@ def _ratio(
     return Reached(goal, slow["median_us"] / fast["median_us"], detail)
 
 
-def _fastest(
+def fastest(
     rows: Iterable[Mapping[str, Any]], threads: int, mode: str = "step"
 ) -> Mapping[str, Any] | None:
-    fit = [row for row in rows if row["threads"] == threads and row["mode"] == mode]
+    """The row of the least median, of those with hot caches; None if there is none."""
+    wanted = (threads, mode, False)
+    fit = [row for row in rows if (row["threads"], row["mode"], row["cold"]) == wanted]
     return min(fit, key=lambda row: float(row["median_us"]), default=None)
 
 

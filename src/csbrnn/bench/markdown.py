@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from csbrnn.bench.cases import SHAPES
-from csbrnn.bench.goals import reached
+from csbrnn.bench.goals import fastest, reached
 from csbrnn.bench.report import duration, short_layout
 
 __all__ = ["case_markdown", "goals_markdown", "peers_markdown"]
@@ -100,24 +100,18 @@ def peers_markdown(results: Iterable[Data]) -> str:
         "|---|" + "---:|" * (len(_PEERS) + 1),
     ]
     for result in results:
-        best: dict[str, Data] = {}
-        for row in result["rows"]:
-            known = best.get(row["contender"])
-            if (row["mode"], row["cold"], row["threads"]) == ("step", False, 1) and (
-                known is None or row["median_us"] < known["median_us"]
-            ):
-                best[row["contender"]] = row
-        ours = best["csbrnn"]
-        faster = min(r["median_us"] for r in best.values() if r is not ours) / ours["median_us"]
+        rows = result["rows"]
+        best = [fastest((r for r in rows if r["contender"] == name), threads=1) for name in _PEERS]
+        ours, *peers = best
+        assert ours is not None
+        least = min(row["median_us"] for row in peers if row is not None)
         cells = [
-            f"{duration(best[name]['median_us'])} ({best[name]['precision']})"
-            if name in best
-            else ""
-            for name in _PEERS
+            "" if row is None else f"{duration(row['median_us'])} ({row['precision']})"
+            for row in best
         ]
         lines.append(
             f"| {_network(ours['case'])} | **{cells[0]}** | {' | '.join(cells[1:])} "
-            f"| {faster:.1f}x |"
+            f"| {least / ours['median_us']:.1f}x |"
         )
     return "\n".join(lines)
 

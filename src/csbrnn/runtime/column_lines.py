@@ -63,7 +63,8 @@ class ColumnLines:
         known[quad, strip, np.arange(quad.size) - first[4 * quad + strip]] = column
         at = np.zeros((quads, 4), np.int64)
         last = np.zeros(quads, np.int64)
-        parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+        none = np.zeros(0, np.int64)  # stays alone if no quad keeps anything
+        parts = [(none, np.zeros((0, 4, LINE_COLUMNS), np.int64), none)]
         active = np.arange(quads)
         while True:
             places = at[active][..., None] + np.arange(LINE_COLUMNS)
@@ -78,9 +79,6 @@ class ColumnLines:
             at[active] += count
             last[active] = count.max(axis=1)
             parts.append((active, np.where(within, taken, -1), start))
-        parts.append(
-            (active, np.zeros((0, 4, LINE_COLUMNS), np.int64), active)
-        )  # if none keeps any
         of, columns, starts = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(of, kind="stable")
         return cls(columns[order], starts[order], np.bincount(of, minlength=quads), last, windows)

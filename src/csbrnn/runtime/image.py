@@ -90,7 +90,7 @@ class _ImageBuilder:
         )
         self._constants = constant_values(program, self._address)
         tilings = Tilings(program, parts, self._unsummed, isa)
-        self._clears = tilings.add_any
+        self._clears = tilings.any_adds
         self._operands = Operands(
             program,
             self._address,

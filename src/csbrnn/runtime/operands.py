@@ -43,8 +43,8 @@ class Operands:
         addresses: Mapping[str, int],
         start: int,
         parts: int,
-        pending: Iterable[Sequence[MatVec]] = (),
-        adds: Callable[[MatVec], bool] = lambda code: True,
+        pending: Iterable[Sequence[MatVec]],
+        adds: Callable[[MatVec], bool],
     ) -> None:
         self._program, self._addresses, self._parts = program, addresses, parts
         self._places: dict[_Key, int] = {}

@@ -89,13 +89,12 @@ class Products:
         """Return what is different of gates that take sums; nothing for others."""
         if self._unsummed.gates(code) is None:
             return {}
-        vectors, cuts = self._unsummed.vectors(code), self._tilings.unit_cuts(code)
+        vectors = self._unsummed.vectors(code)
         terms = [term for of in vectors for term in of]
         clear = any(self._tilings.adds(term) for term in terms)
         first = len(self._spans)
         for part in range(self._parts):
-            start, stop = int(cuts[part]), int(cuts[part + 1])
-            place = (start if stop > start else 0, stop - start)
+            place = self._tilings.units(code, part)
             self._spans.append((*place, len(self._sections), len(terms)))
             for term in terms:
                 record = self._int8_section(term, _NO_ROWS, part)

@@ -66,18 +66,15 @@ class Tilings:
         return any(section.windows for section in scaling)
 
     @property
-    def add_any(self) -> bool:
+    def any_adds(self) -> bool:
         """Whether any product adds to its sums."""
         codes = (code for part in self._program.passes for code in part.instructions)
         return any(isinstance(code, MatVec) and self.adds(code) for code in codes)
 
-    def unit_cuts(self, code: LSTMGates | GRUGates) -> NDArray[np.int64]:
-        """Return the units at which gates are cut into parts, with about equal loads."""
-        if id(code) not in self._cuts:
-            terms = (term for of in self._unsummed.vectors(code) for term in of)
-            loads = (self._row_loads(term).reshape(-1, code.length) for term in terms)
-            self._cuts[id(code)] = balance([load.sum(axis=0) for load in loads], self._parts)
-        return self._cuts[id(code)]
+    def units(self, code: LSTMGates | GRUGates, part: int) -> tuple[int, int]:
+        """First unit of a part, of gates that take sums, and how many it has."""
+        cuts = self._unit_cuts(code)
+        return _place(int(cuts[part]), int(cuts[part + 1]))
 
     def row_constants(self, terms: Sequence[MatVec]) -> NDArray[np.float32]:
         """Return each row's bias and, for each product, its offset (as bits) and its scale."""
@@ -91,6 +88,14 @@ class Tilings:
             constants += [scale.heads[:rows].view(np.float32), scale.values[:rows]]
         return np.stack(constants, axis=1)
 
+    def _unit_cuts(self, code: LSTMGates | GRUGates) -> NDArray[np.int64]:
+        """Return the units at which gates are cut into parts, with about equal loads."""
+        if id(code) not in self._cuts:
+            terms = (term for of in self._unsummed.vectors(code) for term in of)
+            loads = (self._row_loads(term).reshape(-1, code.length) for term in terms)
+            self._cuts[id(code)] = balance([load.sum(axis=0) for load in loads], self._parts)
+        return self._cuts[id(code)]
+
     def _tile(self, terms: Sequence[MatVec]) -> None:
         """Tile a sum of products."""
         gates = self._unsummed.gates(terms[0])
@@ -101,7 +106,7 @@ class Tilings:
         elif self._parts == 1:  # one run: strips may lie across gates
             bounds, places = np.array([0, rows]), [(0, rows)]
         else:  # each part has all gates of its units
-            cuts = self.unit_cuts(gates)
+            cuts = self._unit_cuts(gates)
             count = rows // int(cuts[-1])
             begins = np.arange(count)[:, None] * cuts[-1] + cuts[:-1]
             bounds = np.append(begins.reshape(-1), rows)
@@ -139,5 +144,5 @@ class Tilings:
 
 
 def _place(start: int, stop: int) -> tuple[int, int]:
-    """First and number of a part's rows: an empty one, behind the last row, is at 0."""
+    """First and number of a part's rows or units: an empty one, behind the last, is at 0."""
     return (start if stop > start else 0, stop - start)

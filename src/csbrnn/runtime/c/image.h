@@ -98,8 +98,9 @@ typedef struct {
 
 /* Gates with CSBRNN_SUMS: spans[first + part] has the units of a part, from a multiple of 16, and a
  * section of kind SCALE for each product, which says no more than where its sums are, gate by gate,
- * its operand, and whether to leave zeros. `offset` has for 16 units each these lines of 16: for every gate its bias, then
- * for every product 128 times the sum of a row's weights (int32) and the row's scale. */
+ * its operand, and whether to leave zeros. `offset` has for 16 units each these lines of 16: for
+ * every gate its bias, then for every product 128 times the sum of a row's weights (int32) and the
+ * row's scale. */
 #define CSBRNN_LSTM_PRODUCTS 2u /* of x and h, each for all four gates */
 #define CSBRNN_LSTM_LINES 20u
 #define CSBRNN_GRU_PRODUCTS 4u /* of x and h for r and z, of x for n, of h for n */
@@ -113,7 +114,7 @@ enum {
     CSBRNN_DENSE = 1, /* `count` strips of 16 rows from `row` on, every column */
     CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
     CSBRNN_BLOCKS,    /* up to `group` rows anywhere in 16 * windows, each its own columns */
-    CSBRNN_SCALE      /* int8: adds `count` rows' sums, scaled, to the destination; windows: clears them */
+    CSBRNN_SCALE      /* int8: adds `count` rows' sums, scaled; if `windows`, leaves zeros */
 };
 
 enum { CSBRNN_FP32 = 0, CSBRNN_BF16 = 1, CSBRNN_INT8 = 2 };

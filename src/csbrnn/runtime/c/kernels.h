@@ -37,6 +37,9 @@ typedef struct csbrnn_kernels {
     void (*quantize)(const csbrnn_frame *, const csbrnn_instruction *, uint32_t part);
 } csbrnn_kernels;
 
+/* Of an instruction set that was left out: no name, and a NULL for each function above. */
+#define CSBRNN_NO_KERNELS {"", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+
 extern const csbrnn_kernels csbrnn_kernels_baseline;
 #if defined(__x86_64__) && !defined(CSBRNN_NO_SIMD)
 #define CSBRNN_X86 1

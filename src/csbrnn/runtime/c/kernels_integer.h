@@ -112,6 +112,11 @@ static inline void strips_int8(unsigned group, unsigned windows, unsigned lanes,
     }
 }
 
+#undef LINE
+#undef OF_ONE
+#undef OF_OTHER
+#undef LINE_TILE
+
 static inline void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
                              const unsigned char *image, integer_lane one, integer_lane other) {
     if (s->windows == 8) strips_int8(group, 8, lanes, s, image, one, other);

@@ -263,7 +263,7 @@ def _values(
     what = f"tokens 0..{source.bound - 1}" if source.dtype == "int32" else f"{source.width} floats"
     tables = "\n".join(
         f"extern const csbrnn_kernels csbrnn_kernels_{isa};\n"
-        f'const csbrnn_kernels csbrnn_kernels_{isa} = {{"", {", ".join(["NULL"] * 9)}}};'
+        f"const csbrnn_kernels csbrnn_kernels_{isa} = CSBRNN_NO_KERNELS;"
         for isa in exportable_isas()
         if isa not in isas
     )
