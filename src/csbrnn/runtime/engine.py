@@ -256,6 +256,7 @@ class Stream:
             self.x.ctypes.data,
             self.y.ctypes.data,
         )
+        self._shape, self._dtype = self.x.shape, self.x.dtype
         self._call = ctypes.byref(self._record)
         self._function: Callable[[Any], int] = engine._library.csbrnn_call_step
         self._turn = engine._turn if engine._pool is not None else None
@@ -276,7 +277,8 @@ class Stream:
         elif type(x) is int and 0 <= x < self._bound:
             self.x[0] = x  # what generating text does: a general check would take longer than C
         else:
-            if type(x) is not np.ndarray or x.shape != self.x.shape or x.dtype != self.x.dtype:
+            fits = type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._shape
+            if not fits:
                 x = checked_input(x, self.engine.program.streams["input"], sequence=False)
                 if x.ndim != 1:
                     raise ArgumentError(

@@ -170,20 +170,22 @@ void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
     const csbrnn_header *h = header(model);
     const size_t first = csbrnn_share(in->length, part, h->parts);
     const size_t last = csbrnn_share(in->length, part + 1, h->parts);
-    const csbrnn_section *sections = CSBRNN_TABLE(csbrnn_section, model->image, sections);
-    const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans);
-    span += in->opcode <= CSBRNN_GRU ? in->first + part : 0;
+    const csbrnn_span *span = NULL;
+    const csbrnn_section *sections = NULL;
+    const int gates = in->opcode == CSBRNN_LSTM || in->opcode == CSBRNN_GRU;
+    if (in->opcode == CSBRNN_PRODUCT || (gates && in->flags & CSBRNN_SUMS)) {
+        span = csbrnn_span_of(model->image, in, part);
+        sections = csbrnn_sections_of(model->image, span);
+    }
     switch (in->opcode) {
-        case CSBRNN_PRODUCT:
-            kernels->product(frame, in, span, sections + span->first_section);
-            break;
+        case CSBRNN_PRODUCT: kernels->product(frame, in, span, sections); break;
         case CSBRNN_LSTM:
-            if (!(in->flags & CSBRNN_SUMS)) kernels->lstm(frame, in, first, last);
-            else kernels->lstm_sums(frame, in, span, sections + span->first_section);
+            if (span) kernels->lstm_sums(frame, in, span, sections);
+            else kernels->lstm(frame, in, first, last);
             break;
         case CSBRNN_GRU:
-            if (!(in->flags & CSBRNN_SUMS)) kernels->gru(frame, in, first, last);
-            else kernels->gru_sums(frame, in, span, sections + span->first_section);
+            if (span) kernels->gru_sums(frame, in, span, sections);
+            else kernels->gru(frame, in, first, last);
             break;
         case CSBRNN_ELEMENTWISE: {
             const csbrnn_operation *op = CSBRNN_TABLE(csbrnn_operation, model->image, operations);

@@ -127,6 +127,16 @@ typedef struct {
     uint64_t heads, indices, values, values_nbytes; /* bytes into the image */
 } csbrnn_section;
 
+/* What a part has to do for an instruction that has spans, and the first of a span's sections. */
+static inline const csbrnn_span *csbrnn_span_of(const unsigned char *image,
+                                                const csbrnn_instruction *in, uint32_t part) {
+    return CSBRNN_TABLE(csbrnn_span, image, spans) + in->first + part;
+}
+static inline const csbrnn_section *csbrnn_sections_of(const unsigned char *image,
+                                                       const csbrnn_span *span) {
+    return CSBRNN_TABLE(csbrnn_section, image, sections) + span->first_section;
+}
+
 typedef struct {
     uint32_t row, rows, tiles, reserved;
 } csbrnn_strip_head;

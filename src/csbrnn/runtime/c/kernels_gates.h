@@ -20,24 +20,30 @@
         FOR_VECTORS(begin, end, other);                                                 \
     }
 
+/* c = sigmoid(f) c + sigmoid(i) tanh(g), over a common denominator. */
 static inline void lstm_next(float *c, vf i, vf f, vf g, size_t n) {
-    store_n(c, v_fma(v_sigmoid(f), load_n(c, n), v_sigmoid_tanh(i, g)), n);
+    const vf m = v_tanh_numerator(g), forget = v_sigmoid_denominator(f);
+    const vf input = v_mul(v_sigmoid_denominator(i), v_tanh_denominator(m));
+    const vf numerator = v_fma(load_n(c, n), input, v_mul(m, forget));
+    store_n(c, v_quotient(numerator, v_mul(forget, input)), n);
 }
 
+/* h = sigmoid(o) tanh(c) */
 static inline void lstm_hidden(float *h, const float *c, vf o, size_t n) {
-    store_n(h, v_sigmoid_tanh(o, load_n(c, n)), n);
+    const vf m = v_tanh_numerator(load_n(c, n));
+    store_n(h, v_quotient(m, v_mul(v_sigmoid_denominator(o), v_tanh_denominator(m))), n);
 }
 
 static inline void gru_reset(float *to, vf r, vf from_x, vf from_h, size_t n) {
     store_n(to, v_fma(v_sigmoid(r), from_h, from_x), n);
 }
 
+/* h = (1 - sigmoid(z)) tanh(candidate) + sigmoid(z) h: (e^-z m + (2 - m) h) / ((1 + e^-z) (2 - m)) */
 static inline void gru_hidden(float *h, const float *candidates, vf z, size_t n) {
-    const vf candidate = v_tanh(load_n(candidates, n));
-    z = v_sigmoid(z);
-    /* (1 - z) n + z h = n + z (h - n), but with both weights in 0 .. 1 */
-    const vf keep = v_mul(z, load_n(h, n));
-    store_n(h, v_fma(v_sub(v_set1(1.0f), z), candidate, keep), n);
+    const vf m = v_tanh_numerator(load_n(candidates, n)), other = v_tanh_denominator(m);
+    const vf e = v_exp_neg(z, V_CUT);
+    const vf numerator = v_fma(e, m, v_mul(other, load_n(h, n)));
+    store_n(h, v_quotient(numerator, v_mul(v_add(v_set1(1.0f), e), other)), n);
 }
 
 static void lstm(const csbrnn_frame *frame, const csbrnn_instruction *in, size_t first,

@@ -75,11 +75,13 @@ static inline integer_lane integer_lane_of(const csbrnn_section *s, float *memor
 /* Tile `t` of each strip of a quad, of which `dot` has 16 columns each. */
 #define LINE_TILE(dot, t, a, b, c, d) \
     QUAD_TILE(dot, t, a, b, c, d, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
-#define OF_ONE(sum, weights, group, at) isum_dot_at(sum, weights, group, x, at)
-#define OF_OTHER(sum, weights, group, at) isum_dot_at(sum, weights, group, y, at)
-/* `count` tiles of each strip, whose columns are those of line `l`. */
-#define LINE(count)                                                                            \
+#define OF_ONE(sum, weights, group, at) isum_dot_at(sum, weights, group, x, at, whole)
+#define OF_OTHER(sum, weights, group, at) isum_dot_at(sum, weights, group, y, at, whole)
+/* `count` tiles of each strip, whose columns are those of line `l`. In a whole line `count`, and so
+ * every tile's place, is a constant. */
+#define LINE(count, is_whole)                                                                  \
     do {                                                                                       \
+        const int whole = is_whole;                                                            \
         const igathered x = i_gather(buffer[0], windows, one.x, &lines, l);                    \
         const igathered y = lanes == 2 ? i_gather(buffer[1], windows, other.x, &lines, l) : x; \
         for (size_t t = 0; t < (count); t++) {                                                 \
@@ -89,9 +91,9 @@ static inline integer_lane integer_lane_of(const csbrnn_section *s, float *memor
     } while (0)
 
 /* Of one lane or, each weight being read once, of two: `lanes` is a constant. */
-static inline void strips_int8(unsigned group, unsigned windows, unsigned lanes,
-                               const csbrnn_section *s, const unsigned char *image,
-                               integer_lane one, integer_lane other) {
+CSBRNN_TEMPLATE void strips_int8(unsigned group, unsigned windows, unsigned lanes,
+                                 const csbrnn_section *s, const unsigned char *image,
+                                 integer_lane one, integer_lane other) {
     const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads);
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
@@ -101,9 +103,9 @@ static inline void strips_int8(unsigned group, unsigned windows, unsigned lanes,
     for (uint32_t k = 0; k < s->count; k++, head++) {
         isum a = isum_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
         size_t tiles = head->tiles;
-        for (; tiles >= each; tiles -= each, w += 256 * each, l++) LINE(each);
+        for (; tiles >= each; tiles -= each, w += 256 * each, l++) LINE(each, 1);
         if (tiles > 0) {
-            LINE(tiles);
+            LINE(tiles, 0);
             w += 256 * tiles;
             l++;
         }
@@ -117,8 +119,8 @@ static inline void strips_int8(unsigned group, unsigned windows, unsigned lanes,
 #undef OF_OTHER
 #undef LINE_TILE
 
-static inline void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
-                             const unsigned char *image, integer_lane one, integer_lane other) {
+CSBRNN_TEMPLATE void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
+                               const unsigned char *image, integer_lane one, integer_lane other) {
     if (s->windows == 8) strips_int8(group, 8, lanes, s, image, one, other);
     else if (s->windows == 4) strips_int8(group, 4, lanes, s, image, one, other);
     else strips_int8(group, 2, lanes, s, image, one, other);
@@ -167,8 +169,8 @@ static inline size_t count_bits(uint64_t bits) {
 
 /* Blocks of one class, `rows` (a multiple of 4 up to 32), whose masks reach over `windows` runs of
  * 16 rows: see blocks() of kernels_sections.h. */
-static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
-                               const unsigned char *image, integer_lane lane) {
+CSBRNN_TEMPLATE void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
+                                 const unsigned char *image, integer_lane lane) {
     const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
     const unsigned full = rows / 16, rest = rows % 16;
@@ -198,8 +200,8 @@ static inline void blocks_int8(unsigned rows, unsigned windows, const csbrnn_sec
 }
 
 /* Windows are a constant where blocks are 64 rows high: unrolled, a block takes 2 cycles of 30 less. */
-static inline void blocks_of(unsigned rows, const csbrnn_section *s, const unsigned char *image,
-                             integer_lane lane) {
+CSBRNN_TEMPLATE void blocks_of(unsigned rows, const csbrnn_section *s, const unsigned char *image,
+                               integer_lane lane) {
     if (s->windows == 4) blocks_int8(rows, 4, s, image, lane);
     else blocks_int8(rows, s->windows, s, image, lane);
 }

@@ -42,65 +42,65 @@ static inline vf v_exp(vf x) {
     return v_mul(v_fma(s, t, s), v_exp2i(v_sub(n, half)));
 }
 
+/* Of sigmoid only its denominator 1 + e^-x is computed, of tanh the numerator m and the denominator
+ * 2 - m, where m = 1 - e^-2x: what multiplies or adds them divides once, by a product. Cut at
+ * |x| = 33 and 10, where both are as good as constant, two sigmoids and a tanh stay below 2^127. */
+#define V_CUT 33.0f
+
+static inline vf v_cut(vf x, float limit) {
+    return v_min(v_set1(limit), v_max(v_set1(-limit), x));
+}
+
 #ifdef V_SIXTEENTHS
-/* e^y = 2^(n / 16) (1 + p), |y| < 88: returns p in -0.022 .. 0.022, sets `magic` to n + 1.5 * 2^23.
+/* e^-x = 2^(n / 16) (1 - p), |x| < 88: returns p in -0.022 .. 0.022, sets `magic` to n + 1.5 * 2^23.
  * ln 2 / 16 in float32 is off by 3e-9 of itself only; the polynomial is fitted to 1e-7 of p. */
-static inline vf v_exp_sixteenths(vf y, vf *magic) {
+static inline vf v_exp_sixteenths(vf x, vf *magic) {
     const vf push = v_set1(12582912.0f);
-    *magic = v_fma(y, v_set1(0x1.715476p+4f), push);
-    vf r = v_fnma(v_sub(*magic, push), v_set1(0x1.62e430p-5f), y);
-    return v_fma(v_mul(r, r), v_fma(v_set1(0x1.55561ap-3f), r, v_set1(0x1.0001ecp-1f)), r);
+    *magic = v_fnma(x, v_set1(0x1.715476p+4f), push);
+    vf r = v_fma(v_sub(*magic, push), v_set1(0x1.62e430p-5f), x);
+    return v_fnma(v_mul(r, r), v_fnma(v_set1(0x1.55561ap-3f), r, v_set1(0x1.0001ecp-1f)), r);
 }
 
-/* e^-x with |x| cut at 87, where 2^n is still normal: 1 + the result is sigmoid's denominator. */
-static inline vf v_exp_neg(vf x) {
-    vf n, p = v_exp_sixteenths(v_neg(v_min(v_set1(87.0f), v_max(v_set1(-87.0f), x))), &n);
+static inline vf v_exp_neg(vf x, float limit) {
+    vf n, p = v_exp_sixteenths(v_cut(x, limit), &n);
     vf s = v_exp2_sixteenths(n);
-    return v_fma(s, p, s);
+    return v_fnma(s, p, s);
 }
 
-/* e^(-2|x|) - 1, in -1 .. 0, with full relative precision near 0, where n is 0:
- * tanh|x| = -m / (2 + m). Cut at |x| = 20, where tanh has long been 1. */
-static inline vf v_tanh_expm1(vf x) {
-    vf half = v_max(v_set1(-20.0f), v_neg(v_abs(x)));
-    vf n, p = v_exp_sixteenths(v_add(half, half), &n);
+static inline vf v_tanh_numerator(vf x) {
+    vf n, p = v_exp_sixteenths(v_cut(v_add(x, x), 20.0f), &n);
     vf s = v_exp2_sixteenths(n);
-    return v_fma(s, v_add(p, v_exp2_rounded_off(n)), v_sub(s, v_set1(1.0f)));
+    return v_fma(s, v_sub(p, v_exp2_rounded_off(n)), v_sub(v_set1(1.0f), s));
 }
 #else
 static inline vf v_quotient(vf a, vf b) { return v_div(a, b); }
 
-/* e^-x with |x| cut at 87, where 2^n is still normal: 1 + the result is sigmoid's denominator. */
-static inline vf v_exp_neg(vf x) {
-    vf n, t = v_exp_parts(v_neg(v_min(v_set1(87.0f), v_max(v_set1(-87.0f), x))), &n);
+static inline vf v_exp_neg(vf x, float limit) {
+    vf n, t = v_exp_parts(v_neg(v_cut(x, limit)), &n);
     vf s = v_exp2i(n);
     return v_fma(s, t, s);
 }
 
-/* e^(-2|x|) - 1, in -1 .. 0, with full relative precision near 0, where n is 0:
- * tanh|x| = -m / (2 + m). Cut at |x| = 20, where tanh has long been 1. */
-static inline vf v_tanh_expm1(vf x) {
-    vf n, t = v_exp_parts(v_max(v_set1(-40.0f), v_mul(v_set1(-2.0f), v_abs(x))), &n);
+/* With full relative precision near 0, where n is 0. */
+static inline vf v_tanh_numerator(vf x) {
+    vf n, t = v_exp_parts(v_cut(v_mul(v_set1(-2.0f), x), 20.0f), &n);
     vf s = v_exp2i(n);
-    return v_fma(s, t, v_sub(s, v_set1(1.0f)));
+    return v_fnma(s, t, v_sub(v_set1(1.0f), s));
 }
 #endif
 
+static inline vf v_tanh_denominator(vf numerator) { return v_sub(v_set1(2.0f), numerator); }
+
+static inline vf v_sigmoid_denominator(vf x) { return v_add(v_set1(1.0f), v_exp_neg(x, V_CUT)); }
+
+/* Cut where 2^n is still normal. */
 static inline vf v_sigmoid(vf x) {
-    vf one = v_set1(1.0f);
-    return v_quotient(one, v_add(one, v_exp_neg(x)));
+    return v_quotient(v_set1(1.0f), v_add(v_set1(1.0f), v_exp_neg(x, 87.0f)));
 }
 
 static inline vf v_tanh(vf x) {
-    vf m = v_tanh_expm1(x);
-    return v_copysign(v_quotient(m, v_add(v_set1(2.0f), m)), x);
-}
-
-/* sigmoid(a) * tanh(b) with a single division; the denominators' product stays below 2^127. */
-static inline vf v_sigmoid_tanh(vf a, vf b) {
-    vf m = v_tanh_expm1(b);
-    vf denominator = v_mul(v_add(v_set1(1.0f), v_exp_neg(a)), v_add(v_set1(2.0f), m));
-    return v_copysign(v_quotient(m, denominator), b);
+    vf m = v_tanh_numerator(x);
+    return v_quotient(m, v_tanh_denominator(m));
 }
 
 /* Natural logarithm (Cephes' logf); -inf at 0, NaN below. */

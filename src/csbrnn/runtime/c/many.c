@@ -119,9 +119,8 @@ static int product_at_once(const crew *c, const csbrnn_instruction *in, uint32_t
     const csbrnn_model *model = c->task->model;
     if (in->opcode != CSBRNN_PRODUCT || !c->product) return 0;
     const csbrnn_frame frame = {model->image, CSBRNN_TABLE(float, model->image, constants), NULL};
-    const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans) + in->first + part;
-    const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, model->image, sections);
-    section += span->first_section;
+    const csbrnn_span *span = csbrnn_span_of(model->image, in, part);
+    const csbrnn_section *section = csbrnn_sections_of(model->image, span);
     if (!all_float(span, section)) return 0;
     c->product(&frame, in, span, section, lanes, count);
     return 1;
@@ -136,10 +135,9 @@ static void execute_pair(const crew *c, const csbrnn_instruction *in, uint32_t i
     const csbrnn_frame other = {model->image, constants, lanes[count - 1]};
     for (uint32_t i = 0; i < instructions; i++, in++) {
         if (in->opcode == CSBRNN_PRODUCT && count == 2) {
-            const csbrnn_span *span = CSBRNN_TABLE(csbrnn_span, model->image, spans);
-            const csbrnn_section *section = CSBRNN_TABLE(csbrnn_section, model->image, sections);
-            span += in->first + part;
-            model->kernels->product_pair(&one, &other, in, span, section + span->first_section);
+            const csbrnn_span *span = csbrnn_span_of(model->image, in, part);
+            const csbrnn_section *section = csbrnn_sections_of(model->image, span);
+            model->kernels->product_pair(&one, &other, in, span, section);
             continue;
         }
         csbrnn_execute(model, &one, in, part);
