@@ -22,6 +22,7 @@ from typing import Any
 
 from csbrnn.bench.goals import reached
 from csbrnn.bench.markdown import case_markdown, goals_markdown, peers_markdown
+from csbrnn.markdown import markdown_table
 from csbrnn.report import grid_markdown, no_loss_markdown, read_study
 from csbrnn.report.hardware import (
     fixed_point_markdown,
@@ -40,33 +41,31 @@ def demo() -> str:
     result = _read("demo.json")
     dense, pruned = result["dense"], result["pruned"]
     settings, environment = result["settings"], result["bench"]["environment"]
-    lines = [
-        f"`csbrnn demo`: an LSTM of {settings['hidden_size']} units on Python's language "
-        f"reference, *measured* on {environment['cpu']}, fp32, each engine at its fastest:",
-        "",
-        "| | dense | pruned | gain |",
-        "|---|---:|---:|---:|",
-        f"| bits per character, held-out text | {dense['bits_per_char']:.3f} "
-        f"| {pruned['bits_per_char']:.3f} "
-        f"| {pruned['bits_per_char'] - dense['bits_per_char']:+.3f} |",
-    ]
+    before, after = dense["bits_per_char"], pruned["bits_per_char"]
+    loss = f"{after - before:+.3f}"
+    rows = [["bits per character, held-out text", f"{before:.3f}", f"{after:.3f}", loss]]
     for key, label in (("weights", "weights"), ("nbytes", "bytes")):
-        gain = dense[key] / pruned[key]
-        lines.append(f"| {label} | {dense[key]:,} | {pruned[key]:,} | {gain:.1f}x |")
+        gain = f"{dense[key] / pruned[key]:.1f}x"
+        rows.append([label, f"{dense[key]:,}", f"{pruned[key]:,}", gain])
     for threads, latency in result["latency_us_by_threads"].items():
         ours = latency["csbrnn"]
         where = f"us a step, {threads} thread{'s' * (threads != '1')}"
         for name, median in latency.items():
             if name == "csbrnn":
-                lines.append(f"| {where}: **csbrnn** | | **{ours:.1f}** | |")
+                rows.append([f"{where}: **csbrnn**", "", f"**{ours:.1f}**", ""])
             else:
-                lines.append(f"| {where}: {name} | {median:.1f} | | {median / ours:.1f}x |")
-    lines += [
-        "",
-        f"The pruned matrices keep one weight in {pruned['pruning_rate']:.1f}. Engine and PyTorch "
-        f"differ by at most {result['max_abs_error']:.0e} in any logit.",
-    ]
-    return "\n".join(lines)
+                rows.append([f"{where}: {name}", f"{median:.1f}", "", f"{median / ours:.1f}x"])
+    table = markdown_table(
+        ["", "dense", "pruned", "gain"],
+        rows,
+        "lr",
+        f"`csbrnn demo`: an LSTM of {settings['hidden_size']} units on Python's language "
+        f"reference, *measured* on {environment['cpu']}, fp32, each engine at its fastest:",
+    )
+    return (
+        f"{table}\n\nThe pruned matrices keep one weight in {pruned['pruning_rate']:.1f}. Engine "
+        f"and PyTorch differ by at most {result['max_abs_error']:.0e} in any logit."
+    )
 
 
 _STRIPES = tuple(f"block={n}x64 row_group={n}" for n in (16, 8, 4))

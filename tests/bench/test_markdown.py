@@ -21,7 +21,7 @@ def test_a_row_holds_all_that_one_contender_did():
     assert case_markdown(RESULT.to_dict()).splitlines() == [
         "*Measured* on a CPU, 2 CPUs (torch 2.9); median us a step.",
         "",
-        "| contender | precision | | 1 thread | 2 threads | cold | sequence | mat-vec | p99 "
+        "| contender | precision |  | 1 thread | 2 threads | cold | sequence | mat-vec | p99 "
         "| of the floor |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
         "| **csbrnn** | fp32 | 16x64 g16 | 50.0 | 30.0 | 70.0 |  |  | 100 | 2% |",
@@ -36,7 +36,7 @@ def test_peers_meet_at_their_fastest():
     fields = {**vars(RESULT), "rows": (slower, *RESULT.rows)}
 
     assert peers_markdown([BenchResult(**fields).to_dict()]).splitlines()[2:] == [
-        "| | csbrnn | ONNX Runtime | OpenVINO | PyTorch | |",
+        "|  | csbrnn | ONNX Runtime | OpenVINO | PyTorch |  |",
         "|---|---:|---:|---:|---:|---:|",
         "| `sr`: LSTM 2 x 1024, pruned 13.5x | **50.0 (fp32)** | 200 (int8) |  |  | 4.0x |",
     ]

@@ -8,6 +8,7 @@ from typing import Any, Final
 from csbrnn.bench.cases import SHAPES
 from csbrnn.bench.goals import fastest, reached
 from csbrnn.bench.report import duration, short_layout
+from csbrnn.markdown import markdown_table
 
 __all__ = ["case_markdown", "goals_markdown", "peers_markdown"]
 
@@ -36,12 +37,7 @@ def case_markdown(result: Data) -> str:
             if (row["mode"], row["cold"], row["threads"]) == (mode, cold, threads):
                 medians.setdefault(_who(row), {})[heading] = row
     headings = [heading for heading, *_ in _COLUMNS]
-    lines = [
-        f"*Measured* on {_machine(result)}; median us a step.",
-        "",
-        "| contender | precision | | " + " | ".join([*headings, "p99", "of the floor"]) + " |",
-        "|---|---|---|" + "---:|" * (len(headings) + 2),
-    ]
+    lines = []
     ranked = sorted(medians.items(), key=lambda item: _first(item[1]))
     for who, rows in ranked:
         own = "**" * (who[0] == "csbrnn")
@@ -53,28 +49,32 @@ def case_markdown(result: Data) -> str:
             "" if fraction is None else f"{fraction:.0%}",
         ]
         names = [f"{own}{who[0]}{own}", *who[1:]]
-        lines.append("| " + " | ".join([*names, *cells]) + " |")
+        lines.append([*names, *cells])
     skipped = {
         (f"{s['contender']} {s['precision']}", s["variant"], s["reason"].partition("\n")[0])
         for s in result["skipped"]
     }
-    lines += ["", *(f"- Not run: {who}, {what}: {why}" for who, what, why in sorted(skipped))]
-    return "\n".join(lines).rstrip()
+    table = markdown_table(
+        ["contender", "precision", "", *headings, "p99", "of the floor"],
+        lines,
+        "lllr",
+        f"*Measured* on {_machine(result)}; median us a step.",
+    )
+    notes = [f"- Not run: {who}, {what}: {why}" for who, what, why in sorted(skipped)]
+    return "\n".join([table, "", *notes]).rstrip()
 
 
 def goals_markdown(results: Iterable[Data]) -> str:
     """Each goal and what was reached."""
-    lines = ["| | goal | reached | |", "|---|---:|---:|---|"]
+    rows = []
     for entry in reached(results):
         goal = entry.goal
         sign = "<" if goal.kind == "time" else ">="
         verdict = "yes" if entry.met else "no" if entry.value is not None else ""
         value = "not measured yet" if entry.value is None else goal.show(entry.value)
         detail = f" ({entry.detail})" if entry.detail else ""
-        lines.append(
-            f"| {goal.text} | {sign} {goal.show(goal.target)} | {value}{detail} | {verdict} |"
-        )
-    return "\n".join(lines)
+        rows.append([goal.text, f"{sign} {goal.show(goal.target)}", f"{value}{detail}", verdict])
+    return markdown_table(["", "goal", "reached", ""], rows, "lrrl")
 
 
 _PEERS: Final = {
@@ -92,13 +92,7 @@ def peers_markdown(results: Iterable[Data]) -> str:
     many times as long as csbrnn's the fastest peer's takes.
     """
     results = list(results)
-    lines = [
-        f"One step at batch 1, one thread, us, *measured* on {_machine(results[0])}, each engine "
-        "at its fastest of fp32, bf16 and int8:",
-        "",
-        "| | " + " | ".join(_PEERS.values()) + " | |",
-        "|---|" + "---:|" * (len(_PEERS) + 1),
-    ]
+    lines = []
     for result in results:
         rows = result["rows"]
         best = [fastest((r for r in rows if r["contender"] == name), threads=1) for name in _PEERS]
@@ -109,11 +103,15 @@ def peers_markdown(results: Iterable[Data]) -> str:
             "" if row is None else f"{duration(row['median_us'])} ({row['precision']})"
             for row in best
         ]
-        lines.append(
-            f"| {_network(ours['case'])} | **{cells[0]}** | {' | '.join(cells[1:])} "
-            f"| {least / ours['median_us']:.1f}x |"
-        )
-    return "\n".join(lines)
+        gain = f"{least / ours['median_us']:.1f}x"
+        lines.append([_network(ours["case"]), f"**{cells[0]}**", *cells[1:], gain])
+    return markdown_table(
+        ["", *_PEERS.values(), ""],
+        lines,
+        "lr",
+        f"One step at batch 1, one thread, us, *measured* on {_machine(results[0])}, each engine "
+        "at its fastest of fp32, bf16 and int8:",
+    )
 
 
 def _network(case: str) -> str:

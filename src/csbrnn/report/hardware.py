@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from csbrnn.markdown import markdown_table
+
 __all__ = [
     "fixed_point_markdown",
     "patterns_markdown",
@@ -22,14 +24,7 @@ _FPGAS = {"ecp5": "ECP5", "xilinx": "UltraScale+"}
 
 def utilization_markdown(result: Mapping[str, Any]) -> str:
     """Cycles and utilization of the papers' networks, our engine beside others."""
-    lines = [
-        "Whole steps in the steady state, all element-wise work included; random CSB matrices. "
-        "Modelled: the cycle model, which the RTL equals.",
-        "",
-        "| network, PEs | blocks | cycles | alone | utilization | aim | unbalanced "
-        "| lock step: none / neighbours |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    rows = []
     for row in result["rows"]:
         if row["pattern"] != "csb" or "lane" in row["arch"]:
             continue
@@ -45,25 +40,33 @@ def utilization_markdown(result: Mapping[str, Any]) -> str:
                 _share(others[name]["utilization"])
                 for name in ("lock_step", "lock_step_neighbours")
             )
-        lines.append(
-            f"| {_CASES[row['case']]}, {row['pes']} | {row['block']}, {kept} "
-            f"| {row['cycles']:,.0f} | {row['latency_cycles']:,} "
-            f"| **{_share(row['utilization'])}** | {_share(row['goal'])} "
-            f"| {unbalanced} | {lock_step} |"
+        rows.append(
+            [
+                f"{_CASES[row['case']]}, {row['pes']}",
+                f"{row['block']}, {kept}",
+                f"{row['cycles']:,.0f}",
+                f"{row['latency_cycles']:,}",
+                f"**{_share(row['utilization'])}**",
+                _share(row["goal"]),
+                unbalanced,
+                lock_step,
+            ]
         )
-    return "\n".join(lines)
+    return markdown_table(
+        [
+            *("network, PEs", "blocks", "cycles", "alone", "utilization", "aim", "unbalanced"),
+            "lock step: none / neighbours",
+        ],
+        rows,
+        "llr",
+        "Whole steps in the steady state, all element-wise work included; random CSB matrices. "
+        "Modelled: the cycle model, which the RTL equals.",
+    )
 
 
 def patterns_markdown(result: Mapping[str, Any]) -> str:
     """The papers' patterns on one engine."""
-    lines = [
-        "SR at 13.5x on 256 PEs, modelled. An index is shared by the lanes of a stream: "
-        "bank-balanced rows, which share no columns, need streams of one lane, at twice the index "
-        "bits and copies of x.",
-        "",
-        "| pattern | streams x lanes of a group | cycles | utilization |",
-        "|---|---|---:|---:|",
-    ]
+    rows = []
     names = {"blocks": "block sparsity, {}", "banks": "bank-balanced, 4 of 54", "csb": "CSB {}"}
     for row in result["rows"]:
         one_lane = "lane" in row["arch"]
@@ -72,11 +75,16 @@ def patterns_markdown(result: Mapping[str, Any]) -> str:
         name = names[row["pattern"]].format(row["block"])
         if row["pattern"] == "csb":
             name += ", free rows"
-        lines.append(
-            f"| {name} | {'16 x 1' if one_lane else '8 x 2'} | {row['cycles']:,.0f} "
-            f"| {_share(row['utilization'])} |"
-        )
-    return "\n".join(lines)
+        lanes = "16 x 1" if one_lane else "8 x 2"
+        rows.append([name, lanes, f"{row['cycles']:,.0f}", _share(row["utilization"])])
+    return markdown_table(
+        ["pattern", "streams x lanes of a group", "cycles", "utilization"],
+        rows,
+        "llr",
+        "SR at 13.5x on 256 PEs, modelled. An index is shared by the lanes of a stream: "
+        "bank-balanced rows, which share no columns, need streams of one lane, at twice the index "
+        "bits and copies of x.",
+    )
 
 
 def fixed_point_markdown(result: Mapping[str, Any]) -> str:
@@ -84,38 +92,28 @@ def fixed_point_markdown(result: Mapping[str, Any]) -> str:
     if "demo" not in result:
         return "Not simulated yet: `python benchmarks/accelerator.py --demo csbrnn-demo`."
     pruned = result["demo"]["pruned"]
-    lines = [
+    rows = []
+    for name, row in result["demo"].items():
+        losses = [f"{row[fixed] - row['fp32']:+.5f}" for fixed in ("fixed16", "fixed12")]
+        rows.append([name, f"{row['fp32']:.4f}", *losses])
+    table = markdown_table(
+        ["bits per character", "fp32", "16-bit weights", "12-bit weights"],
+        rows,
+        "lr",
         f"`csbrnn demo`'s networks over {pruned['characters']:,} characters of held-out text, "
         "rounded after training, without fine-tuning. Simulated.",
-        "",
-        "| bits per character | fp32 | 16-bit weights | 12-bit weights |",
-        "|---|---:|---:|---:|",
-    ]
-    for name, row in result["demo"].items():
-        lines.append(
-            f"| {name} | {row['fp32']:.4f} | {row['fixed16'] - row['fp32']:+.5f} "
-            f"| {row['fixed12'] - row['fp32']:+.5f} |"
-        )
+    )
     reached = [
         f"{pruned[arch]['cycles']:,.0f} cycles on {pruned[arch]['pes']} PEs (utilization "
         f"{_share(pruned[arch]['utilization'])})"
         for arch in ("pe64", "pe256")
     ]
-    lines += ["", f"A step of the pruned network takes {' and '.join(reached)}, modelled."]
-    return "\n".join(lines)
+    return f"{table}\n\nA step of the pruned network takes {' and '.join(reached)}, modelled."
 
 
 def synthesis_markdown(result: Mapping[str, Any]) -> str:
     """What engines take on FPGAs, and how long a step is there."""
-    lines = [
-        "Cells: measured by Yosys. Clock: measured by nextpnr where seeds of its placer are "
-        "counted, else assumed. Times and energy: modelled; energy for an ASIC's arithmetic and "
-        "memories at 45 nm.",
-        "",
-        "| PEs, FPGA | LUTs | FFs | block RAMs | multipliers | MHz | network | cycles | us a step "
-        "| GOPS: effective / as if dense | uJ a step |",
-        "|---|---:|---:|---:|---:|---|---|---:|---:|---:|---:|",
-    ]
+    rows = []
     for row in result["rows"]:
         cells, step = row["resources"], row["step"]
         memories = f"{cells['block_ram']:,}"
@@ -126,16 +124,29 @@ def synthesis_markdown(result: Mapping[str, Any]) -> str:
             seeds = len(placed["fmax_mhz_by_seed"])
             luck = f"best of {seeds}; median {placed['fmax_median_mhz']:.1f}"
             clock = f"**{placed['fmax_mhz']:.1f}**, {luck if seeds > 1 else 'one seed'}"
-        lines.append(
-            f"| {row['pes']}, {_FPGAS[row['family']]} | {cells['lut']:,} | {cells['ff']:,} "
-            f"| {memories} | {cells['dsp']:,} | {clock} | {_CASES[row['network']]} "
-            f"| {step['cycles']:,.0f} | {step['us_per_step']:.1f} "
-            f"| {step['gops_effective']:.1f} / {step['gops_dense_equivalent']:.1f} "
-            f"| {row['energy']['total_nj'] / 1000:.2f} |"
+        rows.append(
+            [
+                f"{row['pes']}, {_FPGAS[row['family']]}",
+                *(f"{cells['lut']:,}", f"{cells['ff']:,}", memories, f"{cells['dsp']:,}"),
+                *(clock, _CASES[row["network"]]),
+                *(f"{step['cycles']:,.0f}", f"{step['us_per_step']:.1f}"),
+                f"{step['gops_effective']:.1f} / {step['gops_dense_equivalent']:.1f}",
+                f"{row['energy']['total_nj'] / 1000:.2f}",
+            ]
         )
+    table = markdown_table(
+        [
+            *("PEs, FPGA", "LUTs", "FFs", "block RAMs", "multipliers", "MHz", "network", "cycles"),
+            *("us a step", "GOPS: effective / as if dense", "uJ a step"),
+        ],
+        rows,
+        "lrrrrllr",
+        "Cells: measured by Yosys. Clock: measured by nextpnr where seeds of its placer are "
+        "counted, else assumed. Times and energy: modelled; energy for an ASIC's arithmetic and "
+        "memories at 45 nm.",
+    )
     tools = {text for row in result["rows"] for text in row["tools"].values()}
-    lines += ["", f"Tools: {'; '.join(sorted(tools))}."]
-    return "\n".join(lines)
+    return f"{table}\n\nTools: {'; '.join(sorted(tools))}."
 
 
 def _share(value: float | None) -> str:

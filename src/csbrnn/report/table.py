@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from csbrnn.markdown import markdown_table
 from csbrnn.report.curves import Curve, Point, Study
 
 __all__ = [
@@ -164,7 +165,7 @@ def _compare(study: Study, curve: Curve, reference: Point, gap: float) -> Compar
 def no_loss_markdown(study: Study, tolerance: float | None = None) -> str:
     """The table in Markdown, with a line on how to read it."""
     headings, rows = _no_loss_cells(study, tolerance)
-    return f"{_how_to_read(study, tolerance)}\n\n{_markdown(headings, rows)}"
+    return markdown_table(headings, rows, "l" * _TEXTS + "r", _how_to_read(study, tolerance))
 
 
 def _how_to_read(study: Study, tolerance: float | None) -> str:
@@ -210,7 +211,7 @@ def _no_loss_cells(study: Study, tolerance: float | None) -> tuple[list[str], li
 def grid_markdown(study: Study) -> str:
     """The measured values themselves: a row a pattern, a column a rate."""
     headings, rows = _grid_cells(study)
-    return f"{_what_the_grid_is(study)}\n\n{_markdown(headings, rows)}"
+    return markdown_table(headings, rows, "l" * _TEXTS + "r", _what_the_grid_is(study))
 
 
 def terminal_tables(study: Study) -> Group:
@@ -251,12 +252,6 @@ def _grid_cells(study: Study) -> tuple[list[str], list[list[str]]]:
         cells = [_cell(study, points[rate]) if rate in points else "" for rate in rates]
         rows.append([curve.label, curve.method, *cells])
     return ["pattern", "method", *(f"{rate:g}x" for rate in rates)], rows
-
-
-def _markdown(headings: list[str], rows: list[list[str]]) -> str:
-    aligned = "---|" * _TEXTS + "---:|" * (len(headings) - _TEXTS)
-    lines = ["| " + " | ".join(headings) + " |", "|" + aligned]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def _cell(study: Study, point: Point) -> str:
