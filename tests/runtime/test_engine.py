@@ -115,13 +115,21 @@ def test_steps_sequence_and_stream_agree_bit_for_bit(threads, rng):
     np.testing.assert_array_equal(other.step(xs[4]), ys[4])
 
 
-def test_a_step_leaves_its_state_alone(rng):
+@pytest.mark.parametrize("batch", [None, 1, 2])
+def test_a_step_leaves_its_state_and_earlier_outputs_alone(batch, rng):
     engine = models.engine_of(models.model(rng))
-    state = models.random_state(rng, engine, 2)
+    axes = () if batch is None else (batch,)
+    state = models.random_state(rng, engine, batch)
     before = state.copy()
-    engine.step(np.ones((2, 5), np.float32), state)
-    engine(np.ones((3, 2, 5), np.float32), state)
+    y, after = engine.step(np.ones((*axes, 5), np.float32), state)
+    kept, then = y.copy(), after.copy()
+    again, _ = engine.step(np.zeros((*axes, 5), np.float32), after)
+    engine(np.ones((3, *axes, 5), np.float32), state)
     assert state == before
+    assert after == then
+    assert after.batch == batch
+    assert again.shape == y.shape == (*axes, engine.program.streams["output"].width)
+    np.testing.assert_array_equal(y, kept)
 
 
 def test_streams_of_one_engine_do_not_mix(rng):
@@ -132,9 +140,12 @@ def test_streams_of_one_engine_do_not_mix(rng):
         results = np.zeros_like(expected)
 
         def work(k, engine=engine, xs=xs, results=results):
-            stream = engine.stream()
+            stream, state = engine.stream(), None
             for t, x in enumerate(xs[:, k]):
-                results[t, k] = stream.step(x)
+                if k % 2:
+                    results[t, k] = stream.step(x)
+                else:
+                    results[t, k], state = engine.step(x, state)
 
         workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
         for worker in workers:

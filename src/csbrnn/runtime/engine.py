@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 from csbrnn.compiler import MatVec, Program, lower, verify_program
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import PackedModel
-from csbrnn.runtime.buffers import Scratch, aligned
+from csbrnn.runtime.buffers import Scratch
 from csbrnn.runtime.image import Image, build_image
 from csbrnn.runtime.inputs import checked_input
+from csbrnn.runtime.lane import Lane
 from csbrnn.runtime.layout import LINE, padded
-from csbrnn.runtime.library import Call, Model, available_isas, default_isa, library
+from csbrnn.runtime.library import Model, available_isas, default_isa, library
 from csbrnn.runtime.state import State
 
 __all__ = ["Engine", "Stream", "compile"]
@@ -98,6 +98,7 @@ class Engine:
         # A line more than it takes: streams whole pages apart would share a few sets of the caches.
         self._lane_nbytes = padded(self._memory_nbytes, LINE) + LINE
         self._scratch = Scratch()
+        self._lanes: list[Lane] = []  # idle ones, for steps of single streams
         self._output_width = program.streams["output"].width
         self._pool: int | None = None
         # Calls take turns only where they would share worker threads.
@@ -151,8 +152,10 @@ class Engine:
             ArgumentError: An argument doesn't fit, or the model reads its input backward too.
         """
         self._need_causal()
-        xs = checked_input(x, self.program.streams["input"], sequence=False)
-        ys, after = self._run(xs[None], state, "x")
+        checked = checked_input(x, self.program.streams["input"], sequence=False)
+        if checked.size == checked.shape[-1]:
+            return self._step_alone(checked, state)
+        ys, after = self._run(checked[None], state, "x")
         return ys[0], after
 
     def __call__(self, xs: object, state: State | None = None) -> tuple[NDArray[np.float32], State]:
@@ -181,15 +184,41 @@ class Engine:
                 " call the engine on whole sequences"
             )
 
+    def _lane(self) -> Lane:
+        """Return memory for a stream: zeros."""
+        nbytes = (self._memory_nbytes, self._image.states.nbytes)
+        source = self.program.streams["input"]
+        return Lane(self._model, self._pool, nbytes, source, self._output_width)
+
+    def _step_alone(
+        self, x: NDArray[Any], state: State | None
+    ) -> tuple[NDArray[np.float32], State]:
+        """Run one step of one stream, a batch of one or none: as `_run`, in a fifth of its time."""
+        batch = None if x.ndim == 1 else 1
+        before = self._before(state, batch, "x")
+        try:
+            lane = self._lanes.pop()  # atomic, as append is
+        except IndexError:
+            lane = self._lane()
+        try:
+            lane.x[...] = x
+            lane.states[...] = 0 if before is None else before.data[0]
+            with self._turn:
+                error = lane.step()
+            if error:
+                raise _error(error, self)
+            after = State(self._image.states, batch)
+            after.data[0] = lane.states
+            return lane.y.reshape(*x.shape[:-1], -1).copy(), after
+        finally:
+            self._lanes.append(lane)
+
     def _run(
         self, xs: NDArray[Any], state: State | None, name: str
     ) -> tuple[NDArray[np.float32], State]:
         batch = xs.shape[1] if xs.ndim == 3 else None
-        after = self.initial_state(batch) if state is None else self._checked(state).copy()
-        if after.batch != batch:
-            raise ArgumentError(
-                f"{name} and state must have the same batch, got {batch} and {after.batch}"
-            )
+        before = self._before(state, batch, name)
+        after = self.initial_state(batch) if before is None else before.copy()
         # Each stream with its inputs and outputs in one piece.
         streams = xs[None] if batch is None else np.ascontiguousarray(xs.swapaxes(0, 1))
         steps, count = xs.shape[0], len(streams)
@@ -229,6 +258,14 @@ class Engine:
             raise ArgumentError(f"the state belongs to another model: it holds {state!r}")
         return state
 
+    def _before(self, state: State | None, batch: int | None, name: str) -> State | None:
+        """Return the state that inputs called ``name`` follow, if it fits them."""
+        if state is not None and self._checked(state).batch != batch:
+            raise ArgumentError(
+                f"{name} and state must have the same batch, got {batch} and {state.batch}"
+            )
+        return state
+
 
 class Stream:
     """One sequence, run in place: the fastest way from Python, and without garbage.
@@ -244,21 +281,11 @@ class Stream:
 
     def __init__(self, engine: Engine, state: State | None = None) -> None:
         self.engine = engine
-        stream = engine.program.streams["input"]
-        self._bound = stream.bound if stream.dtype == "int32" else 0
-        self._memory = aligned(engine._memory_nbytes)
-        self.x: NDArray[Any] = aligned(4 * stream.width).view(stream.dtype)
-        self.y: NDArray[np.float32] = aligned(4 * engine._output_width).view(np.float32)
-        self._record = Call(
-            engine._model,
-            engine._pool,
-            self._memory.ctypes.data,
-            self.x.ctypes.data,
-            self.y.ctypes.data,
-        )
+        self._lane = engine._lane()
+        self.x, self.y = self._lane.x, self._lane.y
         self._shape, self._dtype = self.x.shape, self.x.dtype
-        self._call = ctypes.byref(self._record)
-        self._function: Callable[[Any], int] = engine._library.csbrnn_call_step
+        source = engine.program.streams["input"]
+        self._bound = source.bound if source.dtype == "int32" else 0
         self._turn = engine._turn if engine._pool is not None else None
         if state is not None:
             self.state = state
@@ -286,35 +313,30 @@ class Stream:
                     )
             self.x[...] = x
         if self._turn is None:
-            error = self._function(self._call)
+            error = self._lane.step()
         else:
             with self._turn:
-                error = self._function(self._call)
+                error = self._lane.step()
         if error:
             raise _error(error, self.engine)
         return self.y
 
     def reset(self) -> None:
         """Go back to the start of a sequence: all states zero."""
-        self._states[...] = 0
+        self._lane.states[...] = 0
 
     @property
     def state(self) -> State:
         """A copy of the state; assigning sets it."""
         state = self.engine.initial_state()
-        state.data[0] = self._states
+        state.data[0] = self._lane.states
         return state
 
     @state.setter
     def state(self, state: State) -> None:
         if self.engine._checked(state).batch is not None:
             raise ArgumentError(f"a stream's state has no batch, got one of {state.batch}")
-        self._states[...] = state.data[0]
-
-    @property
-    def _states(self) -> NDArray[np.float32]:
-        nbytes = self.engine._image.states.nbytes
-        return self._memory[:nbytes].view(np.float32)
+        self._lane.states[...] = state.data[0]
 
 
 def _weights(program: Program) -> int:
