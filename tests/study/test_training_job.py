@@ -1,9 +1,11 @@
+import dataclasses
+import gc
 import json
 
 import pytest
 import torch
 
-from csbrnn.errors import ArgumentError
+from csbrnn.errors import ArgumentError, ScheduleWarning
 from csbrnn.model import load
 from csbrnn.study import jobs_of, read_recipe, read_report, run_job
 from csbrnn.study.training_job import PACKED
@@ -89,6 +91,18 @@ def test_progress_is_passed_on(text, tmp_path):
     run_job(jobs(text)[0], tmp_path, progress=lambda done, loss: seen.append((done, loss)))
     assert [done for done, _ in seen] == [1, 2, 3]
     assert all(torch.tensor([loss for _, loss in seen]) > 0)
+
+
+def test_a_trial_that_fails_says_so_once(text, done, recwarn):
+    job = dataclasses.replace(jobs(text)[2], name="fails")
+
+    def stop(done, loss):
+        raise ArgumentError("enough")
+
+    with pytest.raises(ArgumentError, match="enough"):
+        run_job(job, done, progress=stop)
+    gc.collect()
+    assert [str(w.message) for w in recwarn if issubclass(w.category, ScheduleWarning)] == []
 
 
 def test_reports_that_can_not_be_read_say_what_to_do(text, tmp_path):

@@ -63,15 +63,20 @@ def run_job(
     model.to(device)
     pruner = _pruner(job, root, task, network, model) if job.kind == "trial" else None
     clock = _StepClock(progress)
-    task.train(
-        model,
-        Training(**job.settings["training"]),
-        checkpoint=directory / CHECKPOINT,
-        pruner=pruner,
-        progress=clock,
-    )
-    if not all(bool(value.isfinite().all()) for value in model.parameters()):
-        raise ArgumentError(f"{job.label}: training diverged; lower the learning rate")
+    try:
+        task.train(
+            model,
+            Training(**job.settings["training"]),
+            checkpoint=directory / CHECKPOINT,
+            pruner=pruner,
+            progress=clock,
+        )
+        if not all(bool(value.isfinite().all()) for value in model.parameters()):
+            raise ArgumentError(f"{job.label}: training diverged; lower the learning rate")
+    except BaseException:
+        if pruner is not None:
+            pruner.detach()  # or it would warn, when it goes, that its schedule has not ended
+        raise
     if pruner is not None:
         pruner.finalize()
     score = task.evaluate(model)
