@@ -62,11 +62,6 @@ extern const csbrnn_kernels csbrnn_kernels_neon_dot;
 #define CSBRNN_OWN(...) __VA_ARGS__
 #endif
 
-/* A function whose callers give constants for its `unsigned` and `int` arguments. Each call must
- * have code of its own: left to itself gcc 12 made one loop of several, which then decided at every
- * line which of them it was. */
-#define CSBRNN_TEMPLATE static inline __attribute__((always_inline))
-
 static inline const float *csbrnn_at(const csbrnn_frame *frame, uint32_t address) {
     return address & CSBRNN_CONSTANT ? frame->constants + (address & ~CSBRNN_CONSTANT)
                                      : frame->memory + address;
