@@ -27,9 +27,6 @@ static inline vf v_exp2i(vf n) {
     __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
-static inline vf v_copysign(vf a, vf sign) {
-    return _mm256_or_ps(v_abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), sign));
-}
 static inline vf v_where_less(vf a, vf b, vf yes, vf no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }

@@ -37,10 +37,6 @@ static inline vf v_abs(vf a) { return _mm512_abs_ps(a); }
 static inline vf v_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 static inline vf v_round(vf a) { return _mm512_roundscale_ps(a, 0x08); }
 static inline vf v_exp2i(vf n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
-static inline vf v_copysign(vf a, vf sign) {
-    return _mm512_or_ps(_mm512_andnot_ps(_mm512_set1_ps(-0.0f), a),
-                        _mm512_and_ps(_mm512_set1_ps(-0.0f), sign));
-}
 static inline vf v_where_less(vf a, vf b, vf yes, vf no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
 }

@@ -72,9 +72,6 @@ static inline vf v_exp2i(vf n) {
     vf safe = v_min(v_set1(127.0f), v_max(n, v_set1(-126.0f)));
     return v_from_bits((v_to_int(safe) + v_int1(127)) * v_int1(1 << 23));
 }
-static inline vf v_copysign(vf a, vf sign) {
-    return v_from_bits((v_bits(a) & v_int1(0x7fffffff)) | (v_bits(sign) & v_int1(INT32_MIN)));
-}
 static inline vf v_where_less(vf a, vf b, vf yes, vf no) { return v_select(v_less(a, b), yes, no); }
 static inline vf v_where_nan(vf a, vf yes, vf no) { return v_select(v_equal(a, a), no, yes); }
 static inline vf v_bits_and_or(vf a, int32_t keep, int32_t set) {

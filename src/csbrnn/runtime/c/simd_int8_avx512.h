@@ -106,20 +106,27 @@ static inline void i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
     _mm512_storeu_si512(to, _mm512_mask_compress_epi8(v_no_old(), columns, all));
 }
 
-/* Quarter `k` of x, or each quarter's number `k` of 4 bytes, all over. */
-#define I_QUARTER(x, k) _mm512_shuffle_i32x4(x, x, 0x55 * (k))
-#define I_FOUR(x, k) _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)(0x55 * (k)))
+/* Quarter `k` of x, or each quarter's number `k` of 4 bytes, all over. Whoever inlines it knows k:
+ * the instructions have it as a constant. */
 static inline __m512i i_quarter(__m512i x, size_t k) {
-    return k == 0 ? I_QUARTER(x, 0) : k == 1 ? I_QUARTER(x, 1) : k == 2 ? I_QUARTER(x, 2) : I_QUARTER(x, 3);
+    switch (k) {
+        case 0: return _mm512_shuffle_i32x4(x, x, 0x00);
+        case 1: return _mm512_shuffle_i32x4(x, x, 0x55);
+        case 2: return _mm512_shuffle_i32x4(x, x, 0xaa);
+        default: return _mm512_shuffle_i32x4(x, x, 0xff);
+    }
 }
 static inline __m512i i_four(__m512i x, size_t k) {
-    return k == 0 ? I_FOUR(x, 0) : k == 1 ? I_FOUR(x, 1) : k == 2 ? I_FOUR(x, 2) : I_FOUR(x, 3);
+    switch (k) {
+        case 0: return _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)0x00);
+        case 1: return _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)0x55);
+        case 2: return _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)0xaa);
+        default: return _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)0xff);
+    }
 }
-#undef I_FOUR
-#undef I_QUARTER
 
 /* Zen 4 has two ports for permutations across a register, but three for those within its quarters:
- * 16 tiles of 16 rows in 21 cycles for 24. They take constants only. */
+ * 16 tiles of 16 rows in 21 cycles for 24. */
 static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at,
                                int constant) {
     __m512i operand;

@@ -26,9 +26,6 @@ static inline vf v_exp2i(vf n) {
     int32x4_t biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
     return vreinterpretq_f32_s32(vshlq_n_s32(biased, 23));
 }
-static inline vf v_copysign(vf a, vf sign) {
-    return vbslq_f32(vdupq_n_u32(0x80000000u), sign, a);
-}
 static inline vf v_where_less(vf a, vf b, vf yes, vf no) {
     return vbslq_f32(vcltq_f32(a, b), yes, no);
 }
