@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from csbrnn.bench import (
@@ -19,6 +18,7 @@ from csbrnn.bench import (
     supported_precisions,
 )
 from csbrnn.bench import generate as generate_case
+from csbrnn.commands.named import packed_directory
 from csbrnn.commands.progress import progress_bar
 from csbrnn.errors import ArgumentError
 from csbrnn.model import load
@@ -60,14 +60,15 @@ def bench_model(
     Raises:
         ArgumentError: A name is not known, or a packed model is asked for in other layouts.
     """
-    if name in CASES and not Path(name).exists():
+    directory = packed_directory(name, CASES)
+    if directory is None:
         case = generate_case(name, layouts or DEFAULT_LAYOUT)
     elif layouts:
         raise ArgumentError(
             f"only cases ({', '.join(CASES)}) have layouts to choose; {name} has its own"
         )
     else:
-        case = Case(Path(name).name, load(Path(name)))
+        case = Case(directory.name, load(directory))
     with progress_bar(console, f"racing {case.name}", 1.0) as report:
         result = race(
             case,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from csbrnn.bench.cases import SHAPES, Shape, random_matrix, random_network, random_weight
 from csbrnn.bench.layouts import Layout
 from csbrnn.cells import Stack
+from csbrnn.commands.named import packed_directory
 from csbrnn.compiler import Program
 from csbrnn.errors import ArgumentError
 from csbrnn.formats import CSBMatrix, Matrix
@@ -63,13 +63,14 @@ def load_hw_model(
     Raises:
         ArgumentError: A size is malformed, or given for a packed model, which has its own.
     """
-    if name not in CASES or Path(name).exists():
+    directory = packed_directory(name, CASES)
+    if directory is not None:
         if row_group is not None or block is not None or rate is not None or pattern != "csb":
             raise ArgumentError(
                 f"only cases ({', '.join(CASES)}) have --row-group, --block, --rate and --pattern"
                 f" to choose; {name} has its own"
             )
-        return load(Path(name))
+        return load(directory)
     if pattern not in PATTERNS:
         raise ArgumentError(f"pattern must be one of {', '.join(PATTERNS)}, not {pattern!r}")
     match = _BLOCK.fullmatch(block or ("8x8" if pattern == "blocks" else "32x32"))
