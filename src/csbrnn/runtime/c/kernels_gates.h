@@ -38,7 +38,8 @@ static inline void gru_reset(float *to, vf r, vf from_x, vf from_h, size_t n) {
     store_n(to, v_fma(v_sigmoid(r), from_h, from_x), n);
 }
 
-/* h = (1 - sigmoid(z)) tanh(candidate) + sigmoid(z) h: (e^-z m + (2 - m) h) / ((1 + e^-z) (2 - m)) */
+/* h = (1 - sigmoid(z)) tanh(candidate) + sigmoid(z) h
+ *   = (e^-z m + (2 - m) h) / ((1 + e^-z) (2 - m)) */
 static inline void gru_hidden(float *h, const float *candidates, vf z, size_t n) {
     const vf m = v_tanh_numerator(load_n(candidates, n)), other = v_tanh_denominator(m);
     const vf e = v_exp_neg(z, V_CUT);

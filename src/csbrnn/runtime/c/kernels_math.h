@@ -47,6 +47,7 @@ static inline vf v_exp(vf x) {
  * |x| = 33 and 10, where both are as good as constant, two sigmoids and a tanh stay below 2^127. */
 #define V_CUT 33.0f
 
+/* NaN stays NaN: see above. */
 static inline vf v_cut(vf x, float limit) {
     return v_min(v_set1(limit), v_max(v_set1(-limit), x));
 }
@@ -61,12 +62,14 @@ static inline vf v_exp_sixteenths(vf x, vf *magic) {
     return v_fnma(v_mul(r, r), v_fnma(v_set1(0x1.55561ap-3f), r, v_set1(0x1.0001ecp-1f)), r);
 }
 
+/* e^-x, with |x| cut at the limit. */
 static inline vf v_exp_neg(vf x, float limit) {
     vf n, p = v_exp_sixteenths(v_cut(x, limit), &n);
     vf s = v_exp2_sixteenths(n);
     return v_fnma(s, p, s);
 }
 
+/* 1 - e^-2x, with full relative precision near 0, where n is 0. */
 static inline vf v_tanh_numerator(vf x) {
     vf n, p = v_exp_sixteenths(v_cut(v_add(x, x), 20.0f), &n);
     vf s = v_exp2_sixteenths(n);
@@ -75,13 +78,14 @@ static inline vf v_tanh_numerator(vf x) {
 #else
 static inline vf v_quotient(vf a, vf b) { return v_div(a, b); }
 
+/* e^-x, with |x| cut at the limit. */
 static inline vf v_exp_neg(vf x, float limit) {
     vf n, t = v_exp_parts(v_neg(v_cut(x, limit)), &n);
     vf s = v_exp2i(n);
     return v_fma(s, t, s);
 }
 
-/* With full relative precision near 0, where n is 0. */
+/* 1 - e^-2x, with full relative precision near 0, where n is 0. */
 static inline vf v_tanh_numerator(vf x) {
     vf n, t = v_exp_parts(v_cut(v_mul(v_set1(-2.0f), x), 20.0f), &n);
     vf s = v_exp2i(n);

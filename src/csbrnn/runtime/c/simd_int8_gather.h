@@ -18,7 +18,8 @@ static inline void i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
     for (; columns; columns &= columns - 1) *to++ = x[__builtin_ctzll(columns)];
 }
 
-/* isum_dot with the gathered bytes from `at` on; whether that is a constant, some like to know. */
+/* isum_dot with the gathered bytes from `at` on. Whether that is a constant matters to those only
+ * that keep them in a register. */
 static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathered x, size_t at,
                                int constant) {
     (void)constant;
