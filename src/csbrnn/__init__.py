@@ -14,11 +14,11 @@ Importing csbrnn is quick: what needs PyTorch is imported when first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from csbrnn import errors
 from csbrnn.errors import CsbrnnError, CsbrnnWarning, MissingDependencyError
+from csbrnn.optional import late_names
 
 if TYPE_CHECKING:
     from csbrnn.cells import CELLS, Cell, Stack
@@ -83,9 +83,6 @@ _ROOMS = {
     "runtime": ("Engine", "State", "compile"),
     "units": ("Permutation", "permute_", "shrink"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
-#: Rooms that need PyTorch.
-_TRAINING_ROOMS = frozenset({"nn", "patterns", "pruning"})
 
 __all__ = [
     "ADMM",
@@ -127,21 +124,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    room = _ROOM_OF.get(name, name if name in _ROOMS else None)
-    if room is None:
-        raise AttributeError(f"module 'csbrnn' has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"csbrnn.{room}")
-    except ModuleNotFoundError as error:
-        if room in _TRAINING_ROOMS and error.name == "torch":
-            raise MissingDependencyError(
-                f"csbrnn.{name} needs PyTorch, which is not installed: pip install 'csbrnn[train]'"
-            ) from None
-        raise
-    value = module if name == room else getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = late_names(
+    __name__, {name: room for room, names in _ROOMS.items() for name in (room, *names)}
+)
 
 
 def __dir__() -> list[str]:

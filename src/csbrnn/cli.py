@@ -11,7 +11,8 @@ import typer
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
 from csbrnn.commands.json_file import write_json
-from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.errors import CsbrnnError
+from csbrnn.optional import needed_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,14 +135,10 @@ def pack(
     from csbrnn.commands.inspect import inspect_model
     from csbrnn.model import save
 
-    try:
+    with needed_for("packing", "train"):
         from csbrnn.nn import load_module
         from csbrnn.nn import pack as pack_module
         from csbrnn.patterns import parse_pattern
-    except ModuleNotFoundError as error:
-        raise ArgumentError(
-            f"packing needs {error.name}, which is not installed: pip install 'csbrnn[train]'"
-        ) from None
     packed = pack_module(
         load_module(module, checkpoint, trust=trust),
         pattern=None if pattern is None else parse_pattern(pattern),

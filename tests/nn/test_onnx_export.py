@@ -120,7 +120,7 @@ assert csbrnn.nn.to_onnx(model).graph.node
 try:
     csbrnn.nn.pack
 except MissingDependencyError as error:
-    assert "csbrnn.nn.pack needs PyTorch" in str(error)
+    assert "csbrnn.nn.pack needs torch" in str(error)
 else:
     raise AssertionError
 sys.modules["onnx"] = None

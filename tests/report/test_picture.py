@@ -90,11 +90,13 @@ def test_missing_libraries_are_named(tmp_path, monkeypatch, draw, package):
 
     def refuse(name, *args):
         if name.startswith(package):
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name=name)
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingDependencyError, match=rf"{package}: pip install 'csbrnn\[study\]'"):
+    with pytest.raises(
+        MissingDependencyError, match=rf"{package}, which .*: pip install 'csbrnn\[study\]'"
+    ):
         draw(read_study(make_result()), tmp_path / "x")
 
 

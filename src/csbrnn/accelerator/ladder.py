@@ -26,7 +26,8 @@ from csbrnn.accelerator.loading import outcome_steps, stimulus_of
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.simulator import run_image
 from csbrnn.accelerator.tools import has_tool
-from csbrnn.errors import ArgumentError, MissingDependencyError
+from csbrnn.errors import ArgumentError
+from csbrnn.optional import needed_for
 
 __all__ = ["SIMULATORS", "Climb", "Rung", "available_simulators", "climb"]
 
@@ -179,12 +180,7 @@ def _simulator(name: str) -> Callable[[Arch, Stimulus], Outcome]:
     if name not in SIMULATORS:
         raise ArgumentError(f"a simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")
     module = "simulation" if name == "amaranth" else name
-    try:
+    with needed_for("simulating the RTL", "fpga"):
         found = importlib.import_module(f"csbrnn.accelerator.rtl.{module}")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"simulating the RTL needs {error.name}, which is not installed:"
-            " pip install 'csbrnn[fpga]'"
-        ) from None
     simulate: Callable[[Arch, Stimulus], Outcome] = getattr(found, f"simulate_{name}")
     return simulate

@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from csbrnn.errors import ArgumentError, MissingDependencyError, UnsupportedModelError
+from csbrnn.errors import ArgumentError, UnsupportedModelError
+from csbrnn.optional import needed_for
 
-try:
+with needed_for("the demo", "train"):
     import torch
 
     from csbrnn.nn import pack
     from csbrnn.patterns import parse_pattern
     from csbrnn.pruning import ADMM, Distillation, Recipe, prune_
     from csbrnn.tasks.char_lm import CharLM, Training, train
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"the demo trains a network and needs {error.name}: pip install 'csbrnn[train]'"
-    ) from None
 
 from csbrnn.bench import BenchResult, Case, run_bench
 from csbrnn.commands.progress import progress_bar

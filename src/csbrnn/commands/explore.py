@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.errors import MissingDependencyError
+from csbrnn.optional import needed_for
 
-try:
+with needed_for("an exploration", "explore"):
     import torch
 
     from csbrnn.explore.picture import draw
     from csbrnn.explore.recipe import read_recipe
     from csbrnn.explore.worker import RESULT, explore
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"an exploration needs {error.name}, which is not installed: pip install 'csbrnn[explore]'"
-    ) from None
 
 from csbrnn.commands.progress import progress_bar
 

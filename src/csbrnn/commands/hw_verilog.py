@@ -14,8 +14,9 @@ from csbrnn.accelerator import (
 )
 from csbrnn.commands.hw_model import random_inputs
 from csbrnn.compiler import lower
-from csbrnn.errors import ArgumentError, MissingDependencyError
+from csbrnn.errors import ArgumentError
 from csbrnn.model import PackedModel
+from csbrnn.optional import needed_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,13 +50,8 @@ def verilog_hw(
         MissingDependencyError: Amaranth or Yosys is not installed.
         UnsupportedModelError: The model can't run on the arch; with all reasons.
     """
-    try:
+    with needed_for("emitting Verilog", "fpga"):
         from csbrnn.accelerator.rtl.testbench import write_testbench
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"emitting Verilog needs {error.name}, which is not installed:"
-            " pip install 'csbrnn[fpga]'"
-        ) from None
     program = lower(model, fuse=False)
     compiled = compile_model(program, arch, input_range=input_range)
     xs = host_input(compiled.step, random_inputs(program, steps, input_range, seed))

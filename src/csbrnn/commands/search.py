@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.errors import MissingDependencyError
+from csbrnn.optional import needed_for
 
-try:
+with needed_for("a search", "train"):
     import torch
 
     from csbrnn.search.recipe import read_recipe
     from csbrnn.search.task_search import PACKED, search_task
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"a search trains networks and needs {error.name}: pip install 'csbrnn[train]'"
-    ) from None
 
 from csbrnn.commands.progress import progress_bar
 from csbrnn.search.lossless import LOG, RESULT

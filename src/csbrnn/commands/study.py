@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.errors import ArgumentError, MissingDependencyError, UnsupportedModelError
+from csbrnn.errors import ArgumentError, UnsupportedModelError
+from csbrnn.optional import needed_for
 
-try:
+with needed_for("a study", "study"):
     from csbrnn.study import (
         NOTHING,
         Failure,
@@ -28,10 +29,6 @@ try:
         time_models,
         write_atomically,
     )
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"studies train networks and need {error.name}: pip install 'csbrnn[study]'"
-    ) from None
 
 from csbrnn.commands.progress import bars, progress_bar
 from csbrnn.commands.report import read_result, write_report

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from csbrnn.errors import MissingDependencyError
 from csbrnn.explore.result import ExploreResult, Tried
+from csbrnn.optional import needed_for
 
 __all__ = ["draw"]
 
@@ -28,13 +28,9 @@ def draw(result: ExploreResult, path: Path) -> None:
     Raises:
         MissingDependencyError: plotly is not installed.
     """
-    try:
+    with needed_for("the picture", "explore"):
         from plotly.graph_objects import Figure, Scatter
         from plotly.subplots import make_subplots
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            "the picture needs plotly, which is not installed: pip install 'csbrnn[explore]'"
-        ) from None
     figure: Figure = make_subplots(cols=len(result.costs), shared_yaxes=True)
     complete = [t for t in result.trials if t.outcome.complete and t != result.reference]
     groups: list[tuple[str, list[Tried], dict[str, Any]]] = [

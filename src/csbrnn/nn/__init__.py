@@ -10,11 +10,10 @@ imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from csbrnn.errors import MissingDependencyError
 from csbrnn.nn.onnx_export import to_onnx
+from csbrnn.optional import late_names
 
 if TYPE_CHECKING:
     from csbrnn.nn.checkpoint import load_module
@@ -34,29 +33,15 @@ __all__ = [
     "to_torch",
 ]
 
-#: Public name -> the module that has it, for what needs PyTorch.
-_MODULE_OF = {
-    "Recurrent": "recurrent",
-    "States": "recurrent",
-    "Unpacked": "unpack",
-    "load_module": "checkpoint",
-    "pack": "packing",
-    "stack_of": "rnn_layers",
-    "to_torch": "unpack",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'csbrnn.nn' has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"csbrnn.nn.{_MODULE_OF[name]}")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingDependencyError(
-            f"csbrnn.nn.{name} needs PyTorch, which is not installed: pip install 'csbrnn[train]'"
-        ) from None
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = late_names(
+    __name__,
+    {
+        "Recurrent": "recurrent",
+        "States": "recurrent",
+        "Unpacked": "unpack",
+        "load_module": "checkpoint",
+        "pack": "packing",
+        "stack_of": "rnn_layers",
+        "to_torch": "unpack",
+    },
+)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from csbrnn import cells
 from csbrnn import model as packed
 from csbrnn.cells import Direction, Stack
-from csbrnn.errors import MissingDependencyError, UnsupportedModelError
+from csbrnn.errors import UnsupportedModelError
 from csbrnn.formats import Matrix
+from csbrnn.optional import needed_for
 
 if TYPE_CHECKING:
     import onnx
@@ -69,12 +70,8 @@ def to_onnx(model: packed.PackedModel, path: str | Path | None = None) -> onnx.M
         UnsupportedModelError: ONNX has no operator for a cell, or the model is not valid.
         MissingDependencyError: The package onnx is not installed.
     """
-    try:
+    with needed_for("writing ONNX", "onnx"):
         import onnx
-    except ImportError as error:
-        raise MissingDependencyError(
-            "writing ONNX needs the package onnx: pip install 'csbrnn[onnx]'"
-        ) from error
     packed.verify(model)
     reasons = [
         f"layer {layer.name}: ONNX has no operator for the cell {layer.stack.cell.name!r}; it has "

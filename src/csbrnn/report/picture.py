@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from csbrnn.errors import MissingDependencyError
+from csbrnn.optional import needed_for
 from csbrnn.report.curves import AXES, Axis, Curve, Study, frontier
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ def draw_png(study: Study, path: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
+    with needed_for("the picture", "study"):
         from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise _missing("matplotlib") from None
     figure = Figure(figsize=(13, 10), layout="constrained")
     for position, axis in enumerate(AXES, 1):
         _draw_axes(figure.add_subplot(2, 2, position), study, axis)
@@ -156,11 +154,9 @@ def draw_html(study: Study, path: Path) -> None:
     Raises:
         MissingDependencyError: plotly is not installed.
     """
-    try:
+    with needed_for("the picture", "study"):
         from plotly import graph_objects
         from plotly.subplots import make_subplots
-    except ModuleNotFoundError:
-        raise _missing("plotly") from None
     figure = make_subplots(rows=2, cols=2, horizontal_spacing=0.08, vertical_spacing=0.1)
     for position, axis in enumerate(AXES):
         row, col = position // 2 + 1, position % 2 + 1
@@ -283,7 +279,3 @@ def _title(study: Study) -> str:
     network = study.recipe.get("network", {})
     sizes = ", ".join(f"{key} {value}" for key, value in network.items() if key != "dropout")
     return f"{study.name}: {sizes}; dense reference dashed; timed on {study.machine}"
-
-
-def _missing(package: str) -> MissingDependencyError:
-    return MissingDependencyError(f"pictures need {package}: pip install 'csbrnn[study]'")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from csbrnn.errors import MissingDependencyError
+from csbrnn.optional import needed_for
 
 __all__ = ["LogMel"]
 
@@ -48,12 +48,8 @@ class LogMel:
         Raises:
             MissingDependencyError: kaldi-native-fbank is not installed.
         """
-        try:
+        with needed_for("a log-mel spectrogram", "speech"):
             import kaldi_native_fbank
-        except ModuleNotFoundError:
-            raise MissingDependencyError(
-                "speech features need kaldi-native-fbank: pip install 'csbrnn[speech]'"
-            ) from None
         options = kaldi_native_fbank.FbankOptions()
         options.frame_opts.samp_freq = self.rate
         options.frame_opts.dither = 0  # random: the same samples must give the same features

@@ -8,10 +8,9 @@ What works on torch modules is imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from csbrnn.errors import MissingDependencyError
+from csbrnn.optional import late_names
 from csbrnn.units.shrinking import shrink
 
 if TYPE_CHECKING:
@@ -19,19 +18,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Permutation", "permute_", "shrink"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in ("Permutation", "permute_"):
-        raise AttributeError(f"module 'csbrnn.units' has no attribute {name!r}")
-    try:
-        module = importlib.import_module("csbrnn.units.permutation")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingDependencyError(
-            f"csbrnn.units.{name} needs PyTorch, which is not installed: pip install"
-            " 'csbrnn[train]'"
-        ) from None
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = late_names(__name__, {"Permutation": "permutation", "permute_": "permutation"})
