@@ -10,7 +10,7 @@ import typer
 
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
-from csbrnn.commands.json_file import write_json
+from csbrnn.commands.json_file import write_result
 from csbrnn.errors import CsbrnnError
 from csbrnn.optional import needed_for
 
@@ -84,7 +84,7 @@ def demo(
     from csbrnn.commands.demo import FULL, QUICK, run_demo
 
     result = run_demo(QUICK if quick else FULL, out, _console(), restart=restart)
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -152,7 +152,7 @@ def pack(
     save(packed, out)
     inspection = inspect_model(packed)
     _console().print(inspection.sizes(), inspection.balance())
-    write_json(json_file, inspection.to_dict())
+    write_result(json_file, inspection.to_dict())
 
 
 @app.command()
@@ -163,7 +163,7 @@ def inspect(model: ModelDir, json_file: Json = None) -> None:
 
     inspection = inspect_model(load(model))
     _console().print(inspection.sizes(), inspection.balance())
-    write_json(json_file, inspection.to_dict())
+    write_result(json_file, inspection.to_dict())
 
 
 @app.command()
@@ -200,7 +200,7 @@ def accuracy(
         steps=steps,
     )
     _console().print(report.table())
-    write_json(json_file, report.to_dict())
+    write_result(json_file, report.to_dict())
 
 
 @app.command()
@@ -245,7 +245,7 @@ def run(
         seed=seed,
         output=output,
     )
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -309,7 +309,7 @@ def bench(
         seconds=seconds,
         console=_console(),
     )
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -344,7 +344,7 @@ def export(
     result = export_model(
         load(model), out, name=name, weights=weights, isas=isa or None, console=_console()
     )
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -394,7 +394,7 @@ def study(
         known=known,
         console=_console(),
     )
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -417,7 +417,7 @@ def search(
     from csbrnn.commands.search import run_search
 
     result = run_search(recipe, out, data=data, threads=threads, device=device, console=_console())
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -456,7 +456,7 @@ def explore(
         device=device,
         console=_console(),
     )
-    write_json(json_file, result)
+    write_result(json_file, result)
 
 
 @app.command()
@@ -470,7 +470,7 @@ def report(
 
     data = read_result(result)
     write_report(data, out, _console())
-    write_json(json_file, data)
+    write_result(json_file, data)
 
 
 def main() -> None:

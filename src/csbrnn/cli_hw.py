@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbrnn.commands.json_file import write_json
+from csbrnn.commands.json_file import write_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,7 +82,7 @@ def compile_(
     result = compile_hw(
         packed, machine, console=_console(), assembly=assembly, input_range=input_range
     )
-    write_json(json_file, {"model": model, **result})
+    write_result(json_file, {"model": model, **result})
 
 
 @hw.command()
@@ -123,7 +123,7 @@ def simulate(
         picture=timeline,
         input_range=input_range,
     )
-    write_json(json_file, {"model": model, **result})
+    write_result(json_file, {"model": model, **result})
 
 
 @hw.command()
@@ -168,7 +168,7 @@ def verify(
         gaps=gaps,
         seed=seed,
     )
-    write_json(json_file, {"model": model, **result})
+    write_result(json_file, {"model": model, **result})
     if not (result["agrees"] or (gaps and not result["mismatches"])):
         raise typer.Exit(1)
 
@@ -199,7 +199,7 @@ def verilog(
         input_range=input_range,
         seed=seed,
     )
-    write_json(json_file, {"model": model, **result})
+    write_result(json_file, {"model": model, **result})
 
 
 @hw.command()
@@ -238,7 +238,7 @@ def synth(
         seeds=range(seed, seed + seeds),
         input_range=input_range,
     )
-    write_json(json_file, {"model": model, **result})
+    write_result(json_file, {"model": model, **result})
 
 
 def _load(

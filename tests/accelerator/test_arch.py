@@ -64,7 +64,7 @@ def test_not_a_file(tmp_path):
     with pytest.raises(ArgumentError, match="one of pe16, pe64, pe256, pe512 or a TOML file"):
         load_arch("pe17")
     (tmp_path / "x.toml").write_text("= 3")
-    with pytest.raises(ArgumentError, match="not TOML"):
+    with pytest.raises(ArgumentError, match="is no TOML"):
         load_arch(tmp_path / "x.toml")
 
 

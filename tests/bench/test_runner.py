@@ -196,7 +196,7 @@ def test_result_is_json():
     assert data.keys() == {"environment", "settings", "bandwidth", "rows", "skipped"}
     assert all(row.keys() == ROW_KEYS for row in data["rows"])
     assert data["settings"]["seed"] == 3
-    assert data["settings"]["tolerances"]["fp32"] == 1e-4
+    assert data["settings"]["tolerances"]["peers"]["int8"] == 0.1
     assert data["skipped"][0]["reason"] == "missing is not installed"
     for entry in data["bandwidth"]:
         assert entry.keys() == {"threads", "nbytes", "gb_per_s", "cold"}

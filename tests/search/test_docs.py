@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 from csbrnn.explore.recipe import read_recipe as read_space
+from csbrnn.files import load_toml
 from csbrnn.search.recipe import read_recipe
-from csbrnn.tasks.settings import load_toml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
 

@@ -109,7 +109,7 @@ def test_reports_that_can_not_be_read_say_what_to_do(text, tmp_path):
     job = jobs(text)[0]
     job.directory(tmp_path).mkdir()
     (job.directory(tmp_path) / "report.json").write_text("{")
-    with pytest.raises(ArgumentError, match=r"report\.json: can't be read .* delete it"):
+    with pytest.raises(ArgumentError, match=r"report\.json: is no JSON: .*; delete it"):
         read_report(job, tmp_path)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from csbrnn.errors import ArgumentError
-from csbrnn.tasks.settings import load_toml, replaced
+from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.training import Training
 
 
@@ -22,13 +22,3 @@ def test_tables_change_what_they_name():
 def test_tables_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ArgumentError, match=message):
         replaced("finish", Training(steps=10, learning_rate=0.1), changes)
-
-
-def test_files_are_read_or_refused(tmp_path):
-    (tmp_path / "a.toml").write_text("[a]\nb = 1e-2")
-    assert load_toml(tmp_path / "a.toml") == {"a": {"b": 0.01}}
-    (tmp_path / "b.toml").write_bytes(b"\xff")
-    with pytest.raises(ArgumentError, match=r"b\.toml: is no TOML"):
-        load_toml(tmp_path / "b.toml")
-    with pytest.raises(ArgumentError, match=r"c\.toml: can't be read: No such file"):
-        load_toml(tmp_path / "c.toml")

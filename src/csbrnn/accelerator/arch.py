@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from csbrnn.errors import ArgumentError, UnsupportedModelError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from csbrnn.files import load_toml
 
 __all__ = ["PRESETS", "TIMING", "VECTOR_FRAC", "X_BITS", "Arch", "Timing", "load_arch"]
 
 PRESETS: Final = ("pe16", "pe64", "pe256", "pe512")
 """Names that `load_arch` knows without a file."""
+
+_PRESETS: Final = Path(__file__).parent / "presets"
 
 X_BITS: Final = 16
 """Of a value of x and h. Fixed: the input and output streams carry such values."""
@@ -189,21 +185,16 @@ def load_arch(source: str | Path) -> Arch:
         UnsupportedModelError: The sizes don't fit together.
     """
     if str(source) in PRESETS:
-        text = (resources.files("csbrnn.accelerator") / f"presets/{source}.toml").read_text("utf-8")
-        return _parse(text, f"preset {source}")
+        return _read(load_toml(_PRESETS / f"{source}.toml"), f"preset {source}")
     path = Path(source)
     if not path.is_file():
         raise ArgumentError(
             f"arch must be one of {', '.join(PRESETS)} or a TOML file, and there is no {source}"
         )
-    return _parse(path.read_text("utf-8"), str(path))
+    return _read(load_toml(path), str(path))
 
 
-def _parse(text: str, where: str) -> Arch:
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ArgumentError(f"{where}: not TOML: {error}") from None
+def _read(data: dict[str, Any], where: str) -> Arch:
     reasons: list[str] = []
     fields: dict[str, Any] = {"name": data.pop("name", "arch")}
     if not isinstance(fields["name"], str):

@@ -8,7 +8,7 @@ best, `environment` which machine it is, `result` what is found; `report` and `g
 """
 
 from csbrnn.bench.cases import CASES, DEFAULT_LAYOUT, Case, generate
-from csbrnn.bench.contender import TOLERANCES, Contender, Prepared, UnavailableError
+from csbrnn.bench.contender import Contender, Prepared, UnavailableError, WrongResultsError
 from csbrnn.bench.contender_csbrnn import csbrnn_contenders, supported_precisions
 from csbrnn.bench.contenders import CONTENDERS, SLOW_TO_OPEN
 from csbrnn.bench.environment import describe_environment
@@ -22,7 +22,6 @@ __all__ = [
     "DEFAULT_LAYOUT",
     "MODES",
     "SLOW_TO_OPEN",
-    "TOLERANCES",
     "Bandwidth",
     "BenchResult",
     "Case",
@@ -32,6 +31,7 @@ __all__ = [
     "Row",
     "Skipped",
     "UnavailableError",
+    "WrongResultsError",
     "csbrnn_contenders",
     "describe_environment",
     "generate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from csbrnn.bench.contender import Array, Contender, Prepared, UnavailableError
+from csbrnn.bench.contender import Array, Contender, Prepared, WrongResultsError
 from csbrnn.compiler import lower, run_program
 from csbrnn.model import PackedModel, run_reference
 
@@ -46,16 +46,16 @@ def check(contender: Contender, outputs: Array, expected: Array, how: str) -> fl
     """Returns the largest error of a contender's outputs.
 
     Raises:
-        UnavailableError: It is beyond the tolerance, or the outputs are of another shape.
+        WrongResultsError: It is beyond the tolerance, or the outputs are of another shape.
     """
     if outputs.shape != expected.shape:
-        raise UnavailableError(
+        raise WrongResultsError(
             f"gives outputs of shape {outputs.shape} {how}, where {expected.shape} is right"
         )
     error = float(np.abs(outputs - expected).max())
     limit = contender.tolerance * max(1.0, float(np.abs(expected).max()))
     if not error <= limit:  # NaN is wrong, too
-        raise UnavailableError(
+        raise WrongResultsError(
             f"gives wrong results {how}: off by {error:.2g}, where {contender.precision} may be "
             f"off by {limit:.2g}"
         )

@@ -19,18 +19,19 @@ from csbrnn.errors import CsbrnnError
 from csbrnn.model import Embedding, PackedModel
 
 __all__ = [
-    "TOLERANCES",
+    "PEER_TOLERANCES",
     "Array",
     "Contender",
     "Prepared",
     "UnavailableError",
+    "WrongResultsError",
     "bytes_read",
     "require_package",
 ]
 
 Array: TypeAlias = NDArray[Any]
 
-TOLERANCES: Final = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}
+PEER_TOLERANCES: Final = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}
 """Precision -> largest error accepted against the unrounded model, relative to the largest output
 (at least 1).
 
@@ -42,6 +43,10 @@ step to step; a wrong gate order or a lost state errs by 1.
 
 class UnavailableError(CsbrnnError):
     """A contender can't take this case here; says why. `run_bench` lists it and goes on."""
+
+
+class WrongResultsError(UnavailableError):
+    """A contender computes something else than it should."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Contender(ABC):
     Attributes:
         name: Who: "csbrnn", "pytorch", "onnxruntime", "openvino".
         variant: In which configuration.
-        precision: Of its weights; a key of `TOLERANCES`.
+        precision: Of its weights; a key of `PEER_TOLERANCES`.
     """
 
     name: ClassVar[str]
@@ -107,7 +112,7 @@ class Contender(ABC):
     @property
     def tolerance(self) -> float:
         """Largest error accepted, relative to the largest output (at least 1)."""
-        return TOLERANCES[self.precision]
+        return PEER_TOLERANCES[self.precision]
 
 
 def bytes_read(model: PackedModel, bytes_per_weight: int = 4) -> int:

@@ -29,9 +29,9 @@ from csbrnn.numerics import PRECISIONS
 from csbrnn.runtime import compile as compile_model
 from csbrnn.runtime.layout import DTYPES
 
-__all__ = ["CSBRNN", "Csbrnn", "csbrnn_contenders", "supported_precisions"]
+__all__ = ["CSBRNN", "ENGINE_TOLERANCES", "Csbrnn", "csbrnn_contenders", "supported_precisions"]
 
-TOLERANCES: Final = {"fp32": 1e-4, "bf16": 1e-4, "int8": 0.02, "mixed": 0.02}
+ENGINE_TOLERANCES: Final = {"fp32": 1e-4, "bf16": 1e-4, "int8": 0.02, "mixed": 0.02}
 """Precision -> largest error accepted against the quantized model's own definition.
 
 bf16 rounds nothing but the stored weights, so it is as close as fp32 is. int8 products are exact,
@@ -71,7 +71,7 @@ class Csbrnn(Contender):
     @property
     def tolerance(self) -> float:
         """See `Contender.tolerance`."""
-        return TOLERANCES[self.precision]
+        return ENGINE_TOLERANCES[self.precision]
 
     @contextmanager
     def open(self, case: Case, threads: int) -> Iterator[Prepared]:

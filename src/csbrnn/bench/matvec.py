@@ -12,16 +12,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.bench.contender import UnavailableError
+from csbrnn.bench.contender import WrongResultsError
 from csbrnn.compiler import Copy, Lookup, MatVec, Program, Slice, Stream, lower, run_program
 from csbrnn.compiler import program_problems as problems
 from csbrnn.model import PackedModel
 from csbrnn.runtime import Stream as EngineStream
 from csbrnn.runtime import compile as compile_model
 
-__all__ = ["matvec_step", "products_alone"]
+__all__ = ["PRODUCT_TOLERANCES", "matvec_step", "products_alone"]
 
-TOLERANCE: Final = {"fp32": 1e-4, "bf16": 1e-4, "int8": 1e-6, "mixed": 1e-4}
+PRODUCT_TOLERANCES: Final = {"fp32": 1e-4, "bf16": 1e-4, "int8": 1e-6, "mixed": 1e-4}
 """Precision -> largest error accepted of a sum of products, relative to the largest sum. Integer
 products agree to the last bit, and so do sums of two of them and a bias but for float64."""
 
@@ -33,7 +33,7 @@ def matvec_step(model: PackedModel, threads: int, x: NDArray[Any]) -> Callable[[
         A call that runs them once; None if the products need what stands between them.
 
     Raises:
-        UnavailableError: A sum is wrong.
+        WrongResultsError: A sum is wrong.
     """
     program = products_alone(lower(model))
     if program is None:
@@ -47,9 +47,9 @@ def matvec_step(model: PackedModel, threads: int, x: NDArray[Any]) -> Callable[[
     got = _stream(shown, threads, x, states).step()
     expected = run_program(shown, np.asarray(x)[None], states)[0][0]
     error = float(np.abs(got - expected).max())
-    limit = TOLERANCE[model.precision] * max(1.0, float(np.abs(expected).max()))
+    limit = PRODUCT_TOLERANCES[model.precision] * max(1.0, float(np.abs(expected).max()))
     if not error <= limit:
-        raise UnavailableError(
+        raise WrongResultsError(
             f"gives wrong products: off by {error:.2g}, where {model.precision} may be off by "
             f"{limit:.2g}"
         )

@@ -11,9 +11,11 @@ from typing import Final, TypeAlias
 from csbrnn.bench import timing
 from csbrnn.bench.cases import Case
 from csbrnn.bench.checks import Oracle, check, run_steps
-from csbrnn.bench.contender import TOLERANCES, Array, Contender, Prepared, UnavailableError
+from csbrnn.bench.contender import PEER_TOLERANCES, Array, Contender, Prepared, UnavailableError
+from csbrnn.bench.contender_csbrnn import ENGINE_TOLERANCES
 from csbrnn.bench.contenders import choose_contenders
 from csbrnn.bench.environment import describe_environment, usable_cpus
+from csbrnn.bench.matvec import PRODUCT_TOLERANCES
 from csbrnn.bench.result import Bandwidth, BenchResult, Row, Skipped
 from csbrnn.bench.roofline import Roofline
 from csbrnn.bench.timing import Statistics, Timed
@@ -91,7 +93,11 @@ def run_bench(
         "min_turns": timing.MIN_TURNS,
         "check_steps": CHECK_STEPS,
         "sequence_steps": SEQUENCE_STEPS,
-        "tolerances": dict(TOLERANCES),
+        "tolerances": {
+            "peers": dict(PEER_TOLERANCES),
+            "csbrnn": dict(ENGINE_TOLERANCES),
+            "products alone": dict(PRODUCT_TOLERANCES),
+        },
         "timer_overhead_us": timing.timer_overhead_us(),
     }
     return BenchResult(

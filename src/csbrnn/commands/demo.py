@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csbrnn.errors import ArgumentError, UnsupportedModelError
+from csbrnn.files import make_directory, write_json, write_text
 from csbrnn.optional import needed_for
 
 with needed_for("the demo", "train"):
@@ -154,7 +155,7 @@ def run_demo(
     result["samples"] = _sample(models, console)
     console.print(_table(result))
     result["seconds"] = time.monotonic() - began
-    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "result.json", result)
     console.print(
         f"Written: {out / 'result.json'}; packed models: {out / 'dense'}, {out / 'pruned'}"
     )
@@ -180,8 +181,8 @@ def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
             f"{out}: holds a demo with other settings (--quick or not, or another version); "
             "name another directory with --out, or start again with --restart"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    marker.write_text(wanted, encoding="utf-8")
+    make_directory(out)
+    write_text(marker, wanted)
 
 
 def _train(

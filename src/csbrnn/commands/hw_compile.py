@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csbrnn.accelerator import DEFAULT_INPUT_RANGE, Arch, Compiled, compile_model, format_program
-from csbrnn.errors import ArgumentError
+from csbrnn.files import write_text
 from csbrnn.model import PackedModel
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ def compile_hw(
     if assembly is None:
         console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
     else:
-        try:
-            assembly.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ArgumentError(f"{assembly}: can't be written: {error.strerror}") from None
+        write_text(assembly, text)
     result = compiled_dict(compiled)
     for name, (used, depth) in result["memories"].items():
         console.print(f"{name:8} {used:6} of {depth}", highlight=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csbrnn.errors import ArgumentError, MissingDependencyError
+from csbrnn.files import load_json, make_directory, write_text
 from csbrnn.report import (
     draw_html,
     draw_png,
@@ -29,12 +29,11 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         ArgumentError: It can't be read, or is no JSON object.
     """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"{path}: can't be read as a result file: {error}") from None
+    result = load_json(path)
     if not isinstance(result, dict):
-        raise ArgumentError(f"{path}: must hold the result of a study, not a {type(result)}")
+        raise ArgumentError(
+            f"{path}: must hold the result of a study, not a {type(result).__name__}"
+        )
     return result
 
 
@@ -54,8 +53,8 @@ def write_report(result: Mapping[str, Any], out: Path, console: Console) -> None
     study = read_study(result)
     text = f"{no_loss_markdown(study)}\n\n{grid_markdown(study)}\n"
     console.print(terminal_tables(study))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{study.name}.md").write_text(text, encoding="utf-8")
+    make_directory(out)
+    write_text(out / f"{study.name}.md", text)
     console.print(f"Written: {out / study.name}.md", highlight=False)
     for draw, suffix in ((draw_png, "png"), (draw_html, "html")):
         path = out / f"{study.name}.{suffix}"

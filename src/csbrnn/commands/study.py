@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.errors import ArgumentError, UnsupportedModelError
+from csbrnn.errors import UnsupportedModelError
+from csbrnn.files import load_json, make_directory, write_json
+from csbrnn.lock import locked
 from csbrnn.optional import needed_for
 
 with needed_for("a study", "study"):
@@ -27,7 +26,6 @@ with needed_for("a study", "study"):
         run_job,
         run_jobs,
         time_models,
-        write_atomically,
     )
 
 from csbrnn.commands.progress import bars, progress_bar
@@ -82,8 +80,9 @@ def run_study(
     recipe = read_recipe(path, data)
     before = NOTHING if known is None else read_known(read_result(known))
     root = Path("studies-out") / recipe.name if out is None else out
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+    make_directory(root)
+    busy = f"{root}: another process runs a study here; wait for it, or give another --out"
+    with locked(root / _LOCK, busy=busy):
         jobs = jobs_of(recipe)
         todo = missing(jobs, before)
         done = len(jobs) - sum(not job.done(root) for job in todo)
@@ -98,15 +97,15 @@ def run_study(
         try:
             failures = _train(todo, root, parallel, threads, device, until, found, console)
         except KeyboardInterrupt:
-            write_atomically(root / _RESULT, found())
+            write_json(root / _RESULT, found())
             console.print("Interrupted. The same command goes on where this one stopped.")
             raise
         if timing:
             with progress_bar(console, "timing the networks", 1.0) as report:
                 times = time_models(jobs, root, lambda text, share: report(share, text[:40]))
-            write_atomically(root / _TIMES, times)
+            write_json(root / _TIMES, times)
         result = found()
-        write_atomically(root / _RESULT, result)
+        write_json(root / _RESULT, result)
     console.print(f"Written: {root / _RESULT}", highlight=False)
     if any(row["pattern"] == "dense" for row in result["rows"]):
         write_report(result, root, console)
@@ -177,7 +176,7 @@ class _Bars:
             self._done[job.name] = job.steps
             report = read_report(job, self._root)
             text = f"{job.label}: {report['score']['value']:.4f} {report['metric']}"
-            write_atomically(self._root / _RESULT, self._found())
+            write_json(self._root / _RESULT, self._found())
         self._progress.console.print(text, markup=False, highlight=False)
         self._progress.update(self._all, completed=self._sum())
 
@@ -188,17 +187,5 @@ class _Bars:
 def _times(root: Path) -> dict[str, Any]:
     """What the last race in the directory has measured."""
     path = root / _TIMES
-    times: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    times: dict[str, Any] = load_json(path) if path.exists() else {}
     return times
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    with (root / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ArgumentError(
-                f"{root}: another process runs a study here; wait for it, or give another --out"
-            ) from None
-        yield

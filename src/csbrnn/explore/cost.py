@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from csbrnn.accelerator import compile_model, count_cycles, load_arch
-from csbrnn.bench import Case, UnavailableError, describe_environment, supported_precisions
+from csbrnn.bench import (
+    Case,
+    UnavailableError,
+    WrongResultsError,
+    describe_environment,
+    supported_precisions,
+)
 from csbrnn.bench.checks import Oracle, check, run_steps
 from csbrnn.bench.contender_csbrnn import Csbrnn
 from csbrnn.bench.timing import Statistics, Timed, interleave
 from csbrnn.errors import UnsupportedModelError
 from csbrnn.explore.outcome import Cost
+from csbrnn.lock import locked
 from csbrnn.model import PackedModel
 
 __all__ = ["measure"]
 
 SECONDS: Final = 0.4
 """Measuring time: some fifty turns, for a median good to a few percent on a quiet core."""
+
+_MEASURING: Final = Path(tempfile.gettempdir()) / f"csbrnn-measure-{os.getuid()}.lock"
+"""Held while an exploration of this user measures, so that no two do at once on this machine."""
 
 _CHECK_STEPS: Final = 12
 """Steps compared with the definition before timing; as many as `csbrnn bench` compares."""
@@ -60,16 +67,16 @@ def _step_us(model: PackedModel, seconds: float, notes: list[str]) -> float | No
     case, contender = Case("trial", model), Csbrnn(model.precision)
     try:
         opened = contender.open(case, 1)
-        with _alone(), opened as prepared:
+        with locked(_MEASURING), opened as prepared:
             xs = case.inputs(_CHECK_STEPS)
             expected = Oracle()(contender.model(case), xs)
             check(contender, run_steps(prepared, xs), expected, "step by step")
             prepared.set_input(xs[-1])
             timed = Timed(prepared.step, active=prepared.active)
             interleave([timed], seconds)
+    except WrongResultsError:
+        raise
     except UnavailableError as error:
-        if "wrong results" in str(error):
-            raise
         notes.append(f"step_us: {error}")
         return None
     return Statistics.of(timed.durations_ns).median_us
@@ -81,15 +88,6 @@ def _cycles(model: PackedModel, arch: str, notes: list[str]) -> int | None:
     except UnsupportedModelError as error:
         notes.append(f"cycles: {' '.join(str(error).split())}")
         return None
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Waits until no other process of this user measures on this machine."""
-    path = Path(tempfile.gettempdir()) / f"csbrnn-measure-{os.getuid()}.lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @cache

@@ -11,10 +11,11 @@ from csbrnn.accelerator import load_arch
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.explore.outcome import COSTS, Bounds
 from csbrnn.explore.space import DENSE, Configuration, Space
+from csbrnn.files import load_toml
 from csbrnn.search.lossless import Budget
 from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import load_toml, refusal, replaced
+from csbrnn.tasks.settings import refusal, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["ExploreRecipe", "read_recipe"]

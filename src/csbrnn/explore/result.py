@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from csbrnn.explore.outcome import Bounds, Outcome
@@ -115,12 +112,6 @@ class ExploreResult:
         """Processors on which steps were timed; times of different ones don't compare."""
         costs = [trial.outcome.cost for trial in self.trials]
         return sorted({cost.machine for cost in costs if cost is not None and cost.machine})
-
-    def write(self, path: Path) -> None:
-        """Replaces a JSON file at once or not at all."""
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
 
     def table(self) -> Table:
         """The Pareto front, as a table to print."""

@@ -21,6 +21,7 @@ from csbrnn.explore.space import Configuration
 from csbrnn.explore.stages import Plan, plan
 from csbrnn.explore.storage import MAX_DEATHS, Ledger, quiet
 from csbrnn.explore.trial import Laboratory
+from csbrnn.files import make_directory, write_json
 
 __all__ = ["DATABASE", "RESULT", "explore"]
 
@@ -61,7 +62,7 @@ def explore(
         ArgumentError: The storage can't be used, or holds another exploration of this name.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     if recipe.reference is None and recipe.bounds.metric is None:
         raise ArgumentError("an accuracy bound is needed: bound.loss or bound.metric")
     metric_direction = "minimize" if recipe.bounds.lower_is_better else "maximize"
@@ -273,7 +274,7 @@ class _Worker:
             notes=self._plan().notes,
             why=why,
         )
-        result.write(self.directory / RESULT)
+        write_json(self.directory / RESULT, result.to_dict())
         return result
 
 

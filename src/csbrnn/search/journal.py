@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, final
 
 from csbrnn.errors import ArgumentError, FormatError
+from csbrnn.files import make_directory
 
 __all__ = ["VERSION", "Journal"]
 
@@ -39,7 +40,7 @@ class Journal:
     def __init__(self, path: Path, kind: str, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock()

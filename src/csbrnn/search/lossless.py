@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from csbrnn.errors import ArgumentError
+from csbrnn.files import make_directory, write_json
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.journal import Journal
 from csbrnn.search.rates import Ladder, RateSearch
@@ -230,7 +229,7 @@ class _Search:
             directory=self.directory / self._place(rate, seed),
             start=None if best is None else self.directory / self._place(best, seed),
         )
-        run.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(run.directory)
         began = time.monotonic()
         value = float(self.train_and_evaluate(run))
         seconds = time.monotonic() - began
@@ -260,6 +259,4 @@ class _Search:
         end = {"stop": result.stop, "why": result.why, "pruning_rate": result.pruning_rate}
         if not self.journal.rows or self.journal.rows[-1] != end:
             self.journal.append(end)
-        partial = self.directory / f"{RESULT}.partial"
-        partial.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.directory / RESULT)
+        write_json(self.directory / RESULT, result.to_dict())

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.files import load_toml
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.lossless import Budget
 from csbrnn.search.rates import Ladder
 from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import load_toml, refusal, replaced
+from csbrnn.tasks.settings import refusal, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["SearchRecipe", "read_recipe"]

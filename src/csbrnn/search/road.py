@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -14,6 +12,8 @@ from typing import Any, Final, final
 from torch import nn
 
 from csbrnn.errors import ArgumentError
+from csbrnn.files import make_directory
+from csbrnn.lock import locked
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.tasks.roads import (
     CHECKPOINT,
@@ -158,8 +158,8 @@ class Road:
         Returns:
             ``directory``, which now holds its weights.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        with _locked(directory / "lock"):
+        make_directory(directory)
+        with locked(directory / "lock"):
             if not (directory / WEIGHTS).exists():
                 model = self.task.build(network, seed=seed).to(self.device)
                 self._train(model, replace(self.start, seed=seed), directory, None, watch)
@@ -188,7 +188,7 @@ class Road:
             teacher: Directory of the network to distill from; None for a copy of the start.
             watch: Called after each step with the network, the steps done and the batch's loss.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         if recipe is not None and self.dropout is not None:
             network = replace(network, dropout=self.dropout)
         model = self.task.build(network, seed=seed)
@@ -261,10 +261,3 @@ def forget(directory: Path, *, unfinished: bool = False) -> None:
 
 def _finite(model: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in model.parameters())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,10 +3,9 @@
 `recipe` reads what to compare, `job` takes it apart into trainings, `known` tells which need not
 run, `pool` runs the others over processes: `training_job` one of them, with a `teacher` if it
 distills, and with `shapes` chosen for each matrix if it asks for that. `timing` races the packed
-networks, `result` collects the rows, `atomic_json` writes whatever is kept.
+networks, `result` collects the rows.
 """
 
-from csbrnn.study.atomic_json import write_atomically
 from csbrnn.study.job import Job, jobs_of
 from csbrnn.study.known import NOTHING, Known, missing, read_known
 from csbrnn.study.pool import Failure, Watcher, run_jobs
@@ -32,5 +31,4 @@ __all__ = [
     "run_job",
     "run_jobs",
     "time_models",
-    "write_atomically",
 ]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.files import load_toml
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
-from csbrnn.tasks.settings import load_toml, refusal, replaced
+from csbrnn.tasks.settings import refusal, replaced
 from csbrnn.tasks.task import Network, Task
 from csbrnn.tasks.training import Training
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
 from csbrnn.bench.product_time import product_time
+from csbrnn.files import load_json, write_json
 from csbrnn.pruning import Recipe, choose_blocks
-from csbrnn.study.atomic_json import write_atomically
 
 __all__ = ["chosen_patterns"]
 
@@ -41,6 +40,6 @@ def chosen_patterns(
             for option in choice.options
         ]
         patterns = {name: str(pattern) for name, pattern in choice.patterns.items()}
-        write_atomically(path, {"patterns": patterns, "options": options})
-    kept = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {"patterns": patterns, "options": options})
+    kept = load_json(path)
     return Recipe.from_dict(recipe.to_dict() | {"patterns": kept["patterns"]})

@@ -15,11 +15,11 @@ from torch import nn
 
 from csbrnn.bench import describe_environment
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.files import load_json, make_directory, write_json
 from csbrnn.model import PackedModel, save
 from csbrnn.nn import Recurrent, pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
-from csbrnn.study.atomic_json import write_atomically
 from csbrnn.study.job import REPORT, Job
 from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
@@ -54,7 +54,7 @@ def run_job(
         CsbrnnError: Training diverged, or the recipe does not fit the network.
     """
     directory = job.directory(root)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     task = _task(json.dumps(job.settings["task"]), job.data)
     network = Network(**job.settings["network"])
     model = task.build(network, seed=job.seed)
@@ -97,7 +97,7 @@ def run_job(
         report |= _sizes(task, model, pruner, directory)
     if job.kind != "trial":
         save_weights(model, directory)
-    write_atomically(directory / REPORT, report)
+    write_json(directory / REPORT, report)
     (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -109,9 +109,9 @@ def read_report(job: Job, root: Path) -> dict[str, Any]:
     """
     path = job.directory(root) / REPORT
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"{path}: can't be read ({error}); delete it to run again") from None
+        report: dict[str, Any] = load_json(path)
+    except ArgumentError as error:
+        raise ArgumentError(f"{error}; delete it to run again") from None
     return report
 
 

@@ -6,7 +6,6 @@ reference and the pruned networks go on for as many steps, on the same batches.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from csbrnn.errors import ArgumentError
+from csbrnn.files import replace_file
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.training import Training
 
@@ -79,6 +79,4 @@ def load_weights(directory: Path) -> dict[str, Any]:
 
 def save_weights(model: nn.Module, directory: Path) -> None:
     """Replaces a directory's weights at once or not at all."""
-    partial = directory / f"{WEIGHTS}.partial"
-    torch.save(model.state_dict(), partial)
-    os.replace(partial, directory / WEIGHTS)
+    replace_file(directory / WEIGHTS, lambda file: torch.save(model.state_dict(), file))

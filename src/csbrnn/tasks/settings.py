@@ -1,37 +1,16 @@
-"""Settings as files have them: TOML tables, and dataclasses changed by them."""
+"""Settings as files have them: dataclasses changed by tables."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from csbrnn.errors import ArgumentError, CsbrnnError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["load_toml", "refusal", "replaced"]
+__all__ = ["refusal", "replaced"]
 
 T = TypeVar("T")
-
-
-def load_toml(path: Path) -> dict[str, Any]:
-    """Reads a TOML file.
-
-    Raises:
-        ArgumentError: It can't be read, or is something else.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArgumentError(f"{path}: can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"{path}: is no TOML: {error}") from None
 
 
 def refusal(where: str, reasons: Sequence[str]) -> ArgumentError:

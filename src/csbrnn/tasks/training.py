@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from csbrnn.errors import ArgumentError
+from csbrnn.files import replace_file
 from csbrnn.pruning import Pruner
 
 __all__ = ["Training", "fit"]
@@ -163,9 +163,7 @@ def _save(
     }
     if torch.cuda.is_available():
         state["random_cuda"] = torch.cuda.get_rng_state_all()
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)  # a kill leaves the old checkpoint or the new one, never half
+    replace_file(path, lambda file: torch.save(state, file))
 
 
 def _resume(
