@@ -58,6 +58,14 @@ def test_every_stage_asks_at_the_mildest(read):
             assert configuration.hidden_size == 16
 
 
+@pytest.mark.parametrize("precisions", [["int8", "fixed12", "fixed16"], ["fixed16", "fp32"]])
+def test_the_most_exact_precision_is_the_mildest_however_they_are_listed(tmp_path, precisions):
+    space = {"precision": precisions}
+    _, asked = follow(recipe(tmp_path, space=space))
+    most = "fp32" if "fp32" in precisions else "fixed16"
+    assert {c.precision for stage, c in asked if stage != "reference"} == {most}
+
+
 def test_a_cell_that_is_better_in_everything_wins(read):
     def measure(configuration):
         outcome = outcome_of(configuration)

@@ -25,8 +25,6 @@ Stage = Literal["reference", "block", "cell", "size", "free"]
 STAGES: Final = ("reference", "block", "cell", "size", "free")
 """In order. In the last one, a sampler chooses among what is left."""
 
-_PRECISIONS: Final = {name: k for k, name in enumerate(PRECISIONS)}
-
 
 @final
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def _mildest(configurations: Sequence[Configuration], **fixed: object) -> Config
             -c.hidden_size,
             -c.num_layers,
             c.pruning_rate,
-            _PRECISIONS[c.precision],
+            -PRECISIONS[c.precision].bits,
             c,
         ),
         default=None,
