@@ -38,7 +38,7 @@ def test_what_results_depend_on_leaves_out_the_datas_place(tmp_path):
     ("changes", "text"),
     [
         ({"extra": 1}, "'extra' is no key of a search"),
-        ({"search": {"first": 2}}, "search: 'first' is no key; there are first_rate"),
+        ({"search": {"first": 2}}, r"'first' is no key of \[search\]; there are first_rate"),
         ({"search": {"first_rate": 0.5}}, "first_rate must be a finite number above 1"),
         ({"search": {"seeds": 3}}, "seeds must be a list"),
         ({"search": {"warm_start": "no"}}, "warm_start must be true or false"),

@@ -89,7 +89,10 @@ def test_data_can_be_given_from_outside(tmp_path):
         ({"network": 3}, "network must be a table, not 3"),
         ({"methods": {"admm": 1}}, "methods.admm must be a table, not 1"),
         ({"trials": {"patterns": ["x"]}}, "trials must be tables, each begun by"),
-        ({"trials": [{"patterns": ["x"], "rates": [2]}]}, "'rates' is no key of a group"),
+        (
+            {"trials": [{"patterns": ["x"], "rates": [2]}]},
+            "'rates' is no key of trials 1;",
+        ),
         ({"task": {"name": "chess"}}, "a task's name must be one of"),
         ({"network": {"cell": "cnn"}}, "cell must be one of lstm, gru, .*, not 'cnn'"),
         ({"finish": {"length": 3}}, "finish has the settings steps, .* and no 'length'"),

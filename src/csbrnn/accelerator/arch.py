@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.files import load_toml
 
@@ -207,7 +208,7 @@ def _read(data: dict[str, Any], where: str) -> Arch:
                 reasons.append(f"{table}.{key} is missing")
             continue
         value = section.pop(key)
-        if isinstance(value, bool) or not isinstance(value, int):
+        if not is_integer(value):
             reasons.append(f"{table}.{key} must be a whole number, not {value!r}")
         fields[key] = value
     for table, section in data.items():

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from csbrnn.cells.cell import Cell, Parameter
 from csbrnn.cells.interpreter import cell_step, split_parts
+from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError
 
 __all__ = ["Direction", "Stack", "run_stack"]
@@ -61,12 +62,12 @@ class Stack:
         where = f"stack of {self.cell.name!r}"
         for name in ("input_size", "hidden_size", "num_layers"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_integer(value, 1):
                 raise ArgumentError(f"{where}: {name} must be a positive integer, got {value!r}")
         if not isinstance(self.bidirectional, bool):
             raise ArgumentError(f"{where}: bidirectional must be true or false")
         projects = "proj" in self.cell.dimensions
-        if not isinstance(self.proj_size, int) or (self.proj_size > 0) != projects:
+        if not is_integer(self.proj_size) or (self.proj_size > 0) != projects:
             raise ArgumentError(
                 f"{where}: proj_size must be {'positive' if projects else '0'} for this cell, "
                 f"got {self.proj_size!r}"

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from csbrnn.accelerator import load_arch
+from csbrnn.checks import unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.explore.outcome import COSTS, Bounds
 from csbrnn.explore.space import DENSE, Configuration, Space
-from csbrnn.files import load_toml
 from csbrnn.search.lossless import Budget
 from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import refusal, replaced
+from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["ExploreRecipe", "read_recipe"]
@@ -112,24 +112,13 @@ def read_recipe(
         ArgumentError: The file can't be read, or the exploration can't work; the message lists
             all reasons found.
     """
-    where = str(source) if isinstance(source, Path) else "the exploration"
-    tables = load_toml(source) if isinstance(source, Path) else dict(source)
-    reasons = [
-        f"{key!r} is no key of an exploration; there are {', '.join(_TABLES)}"
-        for key in tables
-        if key not in _TABLES
-    ]
     needed = ("name", "task", "method", "space", "bound")
-    reasons += [f"{key!r} is missing" for key in needed if key not in tables]
+    where, tables, reasons = read_tables(source, "exploration", known=_TABLES, needed=needed)
     for table, known in (("explore", _EXPLORE), ("bound", ("loss", "metric", *COSTS))):
         if not isinstance(tables.get(table, {}), Mapping):
             reasons.append(f"[{table}] must be a table")
             continue
-        reasons += [
-            f"{table}: {key!r} is no key; there are {', '.join(known)}"
-            for key in tables.get(table, {})
-            if key not in known
-        ]
+        reasons += unknown_keys(f"[{table}]", tables.get(table, {}), known)
     try:
         if not reasons:
             return _build(tables, data, device)

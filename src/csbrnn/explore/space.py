@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any, Final, final
 
+from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.numerics import PRECISIONS
 from csbrnn.patterns import parse_pattern
@@ -117,14 +118,12 @@ class Space:
             f"space.{key}: must be a whole number, at least 1, not {value!r}"
             for key in ("hidden_size", "num_layers")
             for value in values[key]
-            if type(value) is not int or value < 1
+            if not is_integer(value, 1)
         ]
         reasons += [
             f"space.pruning_rate: must be a number, at least 1, not {value!r}"
             for value in values["pruning_rate"]
-            if isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 1 <= value < math.inf
+            if not is_number(value) or not 1 <= value < math.inf
         ]
         left_out: dict[str, None] = {}
         patterns = _patterns(values, left_out, reasons)

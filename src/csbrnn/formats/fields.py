@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from csbrnn.checks import is_integer
 from csbrnn.errors import CsbrnnError, FormatError
 
 __all__ = ["Fields", "located", "shown"]
@@ -135,7 +136,7 @@ class Fields:
 
 
 def _integer(value: object, low: int, high: int, place: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if not is_integer(value) or not low <= value <= high:
         raise FormatError(f"{place} must be an integer in {low}..{high}, not {shown(value)}")
     return value
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.cells import Cell, Stack
+from csbrnn.checks import is_number
 from csbrnn.errors import FormatError
 from csbrnn.formats import MAX_DIMENSION, Fields, Matrix, located, matrix_from_arrays, shown
 from csbrnn.model.graph import MAX_LAYERS, NAME, PackedModel
@@ -155,7 +156,7 @@ def _read_scales(fields: Fields) -> dict[str, float]:
     scales: dict[str, float] = {}
     where = fields.where
     for name, value in fields.rest().items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not is_number(value):
             raise FormatError(f"{where}[{shown(name)}] must be a number, not {shown(value)}")
         scales[name] = float(value)
     return scales

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from csbrnn.cells import Cell, Direction, Stack, cell_step
+from csbrnn.checks import is_number
 from csbrnn.errors import ArgumentError, CsbrnnWarning
 from csbrnn.nn.operations import TORCH_OPERATIONS, input_products, stepping_parts
 
@@ -58,8 +59,7 @@ class Recurrent(nn.Module):
         super().__init__()
         if not isinstance(cell, Cell):
             raise ArgumentError(f"cell must be a csbrnn.cells.Cell, not {cell!r:.80}")
-        is_number = isinstance(dropout, int | float) and not isinstance(dropout, bool)
-        if not is_number or not 0 <= dropout <= 1:
+        if not is_number(dropout) or not 0 <= dropout <= 1:
             raise ArgumentError(f"dropout must be a number in 0..1, not {dropout!r}")
         if dropout and num_layers == 1:
             warnings.warn(

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError
 
-__all__ = ["check_size", "is_size", "parse_block"]
-
-
-def is_size(value: Any) -> bool:
-    """Returns whether ``value`` is a positive integer (no bool)."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+__all__ = ["check_size", "parse_block"]
 
 
 def check_size(name: str, value: Any) -> None:
@@ -20,7 +16,7 @@ def check_size(name: str, value: Any) -> None:
     Raises:
         ArgumentError: ``value`` is not a positive integer.
     """
-    if not is_size(value):
+    if not is_integer(value, 1):
         raise ArgumentError(f"{name} must be a positive integer, not {value!r}")
 
 
@@ -32,7 +28,7 @@ def parse_block(block: Any) -> tuple[int | None, int | None]:
     """
     sizes = tuple(block) if isinstance(block, (tuple, list)) else ()
     sizes = tuple(None if size == "all" else size for size in sizes)
-    if len(sizes) != 2 or not all(size is None or is_size(size) for size in sizes):
+    if len(sizes) != 2 or not all(size is None or is_integer(size, 1) for size in sizes):
         raise ArgumentError(
             "block must be two sizes (rows, columns), each a positive integer or None (all),"
             f" not {block!r}"

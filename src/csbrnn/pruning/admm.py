@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from csbrnn.checks import is_number
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_number, refuse, step_reasons
+from csbrnn.pruning.refusal import refuse, step_reasons
 from csbrnn.pruning.schedule import CubicSchedule
 from csbrnn.pruning.state import PruningState
 

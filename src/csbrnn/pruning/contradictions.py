@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from csbrnn.checks import is_integer, is_number
 from csbrnn.numerics import PRECISIONS
 from csbrnn.patterns import CSB, MaskPattern, Pattern, RowColumn
 from csbrnn.pruning.distill import Distillation
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_count, is_number
 
 __all__ = ["SCOPES", "contradictions"]
 
@@ -106,7 +106,7 @@ def _precision_reasons(fields: Mapping[str, Any], patterns: Sequence[Pattern]) -
             )
             if given
         ]
-    elif begin is not None and not is_count(begin):
+    elif begin is not None and not is_integer(begin, 0):
         reasons.append(
             f"quantize_from must be a whole number of steps, at least 0, or None, not {begin!r}"
         )

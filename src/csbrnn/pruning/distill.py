@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 from torch.utils.hooks import RemovableHandle
 
+from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError, RecipeError
-from csbrnn.pruning.refusal import is_number, refuse
+from csbrnn.pruning.refusal import refuse
 
 __all__ = ["Distillation", "Distiller", "Select"]
 
@@ -51,7 +52,7 @@ class Distillation:
             reasons.append(f"weight must lie in (0, 1], not {self.weight!r}")
         if not is_number(self.temperature) or not 0 < self.temperature < float("inf"):
             reasons.append(f"temperature must be a positive number, not {self.temperature!r}")
-        if not isinstance(self.class_dim, int) or isinstance(self.class_dim, bool):
+        if not is_integer(self.class_dim):
             reasons.append(f"class_dim must be an integer, not {self.class_dim!r}")
         refuse("Distillation can't be built", reasons)
 

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+from csbrnn.checks import is_number
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_number, refuse, step_reasons
+from csbrnn.pruning.refusal import refuse, step_reasons
 from csbrnn.pruning.regrowth import regrowth
 from csbrnn.pruning.schedule import CubicSchedule
 from csbrnn.pruning.state import PruningState

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError
 from csbrnn.pruning.groups import Groups
 from csbrnn.pruning.recipe import Recipe
-from csbrnn.pruning.refusal import is_count, is_number, refuse
+from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.targets import find_targets, unwrap
 
 __all__ = ["lasso_strength"]
@@ -48,7 +49,7 @@ def lasso_strength(
     Reference:
         Ours.
     """
-    if not is_count(steps, 1) or not is_number(learning_rate) or not learning_rate > 0:
+    if not is_integer(steps, 1) or not is_number(learning_rate) or not learning_rate > 0:
         raise ArgumentError(
             f"steps must be a positive integer and learning_rate a positive number, not {steps!r}"
             f" and {learning_rate!r}"

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, final
 
+from csbrnn.checks import is_number
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.numerics import Precision
 from csbrnn.patterns import Pattern, parse_pattern, pattern_from_dict
@@ -16,7 +17,7 @@ from csbrnn.pruning.distill import Distillation
 from csbrnn.pruning.gradual import Gradual
 from csbrnn.pruning.group_lasso import GroupLasso
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_number, refuse
+from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.threshold import ThresholdPruning
 
 __all__ = ["METHODS", "Recipe"]

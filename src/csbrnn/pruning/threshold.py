@@ -8,10 +8,11 @@ from typing import Any, ClassVar, final
 
 import torch
 
+from csbrnn.checks import is_number
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import lowest_kept
 from csbrnn.pruning.method import Method
-from csbrnn.pruning.refusal import is_number, refuse, step_reasons
+from csbrnn.pruning.refusal import refuse, step_reasons
 from csbrnn.pruning.state import PruningState
 
 __all__ = ["ThresholdPruning"]

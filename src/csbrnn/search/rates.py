@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, final
 
+from csbrnn.checks import is_number
 from csbrnn.errors import ArgumentError
 
 __all__ = ["STEP_SHARE", "Ladder", "RateSearch"]
@@ -47,7 +48,7 @@ class Ladder:
                 ("step", self.step, 0),
                 ("max_rate", self.max_rate, 1),
             )
-            if not _is_number(value) or not least < value < math.inf
+            if not is_number(value) or not least < value < math.inf
         ]
         if not reasons and self.first > self.max_rate:
             reasons.append(f"first_rate {self.first:g} is above max_rate {self.max_rate:g}")
@@ -138,7 +139,3 @@ class RateSearch:
             return self.ladder.first
         rate = self.failed - self.step
         return rate if rate > 1 + _EXACT else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
+from csbrnn.checks import is_integer, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
-from csbrnn.files import load_toml
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.lossless import Budget
 from csbrnn.search.rates import Ladder
 from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.settings import refusal, replaced
+from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network
 
 __all__ = ["SearchRecipe", "read_recipe"]
@@ -80,23 +80,13 @@ def read_recipe(
         ArgumentError: The file can't be read, or the search can't work; the message lists all
             reasons found.
     """
-    where = str(source) if isinstance(source, Path) else "the search"
-    tables = load_toml(source) if isinstance(source, Path) else dict(source)
-    reasons = [
-        f"{key!r} is no key of a search; there are {', '.join(_TABLES)}"
-        for key in tables
-        if key not in _TABLES
-    ]
-    reasons += [f"{k!r} is missing" for k in ("pattern", "task", "method") if k not in tables]
+    needed = ("pattern", "task", "method")
+    where, tables, reasons = read_tables(source, "search", known=_TABLES, needed=needed)
     search = tables.get("search", {})
     if not isinstance(search, Mapping):
         search = {}
         reasons.append("[search] must be a table")
-    reasons += [
-        f"search: {key!r} is no key; there are {', '.join(_SEARCH)}"
-        for key in search
-        if key not in _SEARCH
-    ]
+    reasons += unknown_keys("[search]", search, _SEARCH)
     if reasons:
         raise refusal(where, reasons)
     try:
@@ -117,7 +107,7 @@ def _build(
         }
     )
     seeds = search.get("seeds", [0, 1, 2])
-    if not isinstance(seeds, list | tuple) or not all(type(seed) is int for seed in seeds):
+    if not isinstance(seeds, list | tuple) or not all(map(is_integer, seeds)):
         raise ArgumentError(f"search.seeds must be a list of whole numbers, not {seeds!r}")
     warm_start = search.get("warm_start", False)
     if not isinstance(warm_start, bool):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
+from csbrnn.checks import is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
-from csbrnn.files import load_toml
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
-from csbrnn.tasks.settings import refusal, replaced
+from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network, Task
 from csbrnn.tasks.training import Training
 
@@ -103,15 +103,8 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
         ArgumentError: The file can't be read, or the study can't work; the message lists all
             reasons found.
     """
-    where = str(source) if isinstance(source, Path) else "the study"
-    tables = load_toml(source) if isinstance(source, Path) else dict(source)
-    reasons = [
-        f"{key!r} is no key of a study; there are {', '.join(_KEYS)}"
-        for key in tables
-        if key not in _KEYS
-    ]
     needed = ("name", "task", "finish", "methods", "trials")
-    reasons += [f"{key!r} is missing" for key in needed if key not in tables]
+    where, tables, reasons = read_tables(source, "study", known=_KEYS, needed=needed)
     reasons += _form_reasons(tables)
     if reasons:
         raise refusal(where, reasons)
@@ -145,7 +138,7 @@ def _form_reasons(tables: Mapping[str, Any]) -> list[str]:
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
         reasons.append(f"name must be made of letters, digits, '_', '-' and '.', not {name!r}")
     rate = tables.get("reference_rate", 1)
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate >= 1:
+    if not is_number(rate) or not rate >= 1:
         reasons.append(f"reference_rate must be a number, at least 1, not {rate!r}")
     reasons += [
         f"{key} must be a table, not {tables[key]!r}"
@@ -175,11 +168,7 @@ def _expand(
 ) -> list[Trial]:
     """The trials of one group: seeds, then rates, then methods, then patterns, the last fastest."""
     known = ("patterns", "methods", "pruning_rates", "seeds")
-    reasons += [
-        f"{where}: {key!r} is no key of a group of trials; there are {', '.join(known)}"
-        for key in group
-        if key not in known
-    ]
+    reasons += unknown_keys(where, group, known)
     methods = tables["methods"]
     patterns = _listed(where, group, "patterns", reasons)
     rates = _listed(where, group, "pruning_rates", reasons)

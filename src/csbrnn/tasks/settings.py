@@ -1,16 +1,47 @@
-"""Settings as files have them: dataclasses changed by tables."""
+"""Settings as files have them: the tables of a recipe, and dataclasses changed by tables."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from csbrnn.checks import unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.files import load_toml
 
-__all__ = ["refusal", "replaced"]
+__all__ = ["read_tables", "refusal", "replaced"]
 
 T = TypeVar("T")
+
+
+def read_tables(
+    source: Path | Mapping[str, Any], name: str, *, known: Collection[str], needed: Collection[str]
+) -> tuple[str, dict[str, Any], list[str]]:
+    """Reads the tables of a recipe file.
+
+    Args:
+        source: A TOML file, or its contents.
+        name: What it describes: "study".
+        known: Keys that it may have.
+        needed: Keys that it must have.
+
+    Returns:
+        Where the tables are, for messages; the tables; and a reason for each key that is unknown
+        or missing.
+
+    Raises:
+        ArgumentError: The file can't be read.
+    """
+    if isinstance(source, Path):
+        where, tables = str(source), load_toml(source)
+    else:
+        where, tables = f"the {name}", dict(source)
+    article = "an" if name[0] in "aeiou" else "a"
+    reasons = unknown_keys(f"{article} {name}", tables, known)
+    reasons += [f"{key!r} is missing" for key in needed if key not in tables]
+    return where, tables, reasons
 
 
 def refusal(where: str, reasons: Sequence[str]) -> ArgumentError:

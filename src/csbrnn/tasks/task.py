@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from csbrnn import cells
+from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError
 from csbrnn.nn import Recurrent
 from csbrnn.pruning import Pruner
@@ -68,11 +69,11 @@ class Network:
         reasons = [
             f"{name} must be a whole number, at least 1, not {getattr(self, name)!r}"
             for name in ("hidden_size", "num_layers")
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1
+            if not is_integer(getattr(self, name), 1)
         ]
         if self.cell not in CELLS:
             reasons.append(f"cell must be one of {', '.join(CELLS)}, not {self.cell!r}")
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+        if not is_number(self.dropout) or not 0 <= self.dropout < 1:
             reasons.append(f"dropout must lie in [0, 1), not {self.dropout!r}")
         if reasons:
             raise ArgumentError("the network can't be built: " + "; ".join(reasons))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError
 from csbrnn.files import replace_file
 from csbrnn.pruning import Pruner
@@ -65,14 +66,14 @@ class Training:
         reasons = [
             f"{name} must be a whole number, at least {least}, not {getattr(self, name)!r}"
             for name, least in (("steps", 1), ("warmup", 0), ("batch", 1), ("seq_len", 1))
-            if type(getattr(self, name)) is not int or getattr(self, name) < least
+            if not is_integer(getattr(self, name), least)
         ]
         reasons += [
             f"{name} must be a positive number, not {getattr(self, name)!r}"
             for name in ("learning_rate", "clip")
-            if not isinstance(getattr(self, name), int | float) or not getattr(self, name) > 0
+            if not is_number(getattr(self, name)) or not getattr(self, name) > 0
         ]
-        if not isinstance(self.decay_from, int | float) or not 0 <= self.decay_from <= 1:
+        if not is_number(self.decay_from) or not 0 <= self.decay_from <= 1:
             reasons.append(f"decay_from must lie in [0, 1], not {self.decay_from!r}")
         if self.autocast is not None and self.autocast not in _AUTOCASTS:
             reasons.append(

@@ -1,0 +1,35 @@
+"""Checks of plain values, as callers and files give them: a bool is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, TypeGuard
+
+__all__ = ["is_integer", "is_number", "unknown_keys"]
+
+
+def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
+    """Returns whether a value is an integer, of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return least is None or value >= least
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Returns whether a value is an integer or a float; it may be infinite or NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def unknown_keys(what: str, keys: Iterable[Any], known: Collection[str]) -> list[str]:
+    """Returns a reason for each key that a table should not have.
+
+    Args:
+        what: The table: "a search".
+        keys: What it has.
+        known: What it may have.
+    """
+    return [
+        f"{key!r} is no key of {what}; there are {', '.join(known)}"
+        for key in keys
+        if key not in known
+    ]
