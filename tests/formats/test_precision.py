@@ -90,7 +90,7 @@ ONE = np.ones(2, np.float32)
         (np.full((2, 3), -128, "i1"), INT8, ONE, "number 0 is -128"),
         (np.zeros((2, 3), "i1"), INT8, -ONE, "scales must be as scale_of"),
         (np.full((2, 3), 0x7FC0, "u2"), BF16, None, "must be finite; number 0"),
-        (np.zeros((2, 133145), "i1"), INT8, ONE, "at most 133144 columns, not 133145"),
+        (np.zeros((2, 133145), "i1"), INT8, ONE, "has 133145 columns, more than the 133144"),
     ],
 )
 def test_what_a_precision_cannot_hold_is_refused(values, precision, scales, message):

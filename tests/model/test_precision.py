@@ -75,7 +75,9 @@ def test_a_shared_matrix_stays_shared():
 def test_too_many_columns_are_refused_by_name():
     wide = CSBMatrix.from_dense(np.zeros((1, 133145), np.float32), (1, 64))
     model = PackedModel((Linear("wide", ("input",), wide),), Features(133145), "wide")
-    with pytest.raises(UnsupportedModelError, match="wide/weight has 133145 columns, more than"):
+    with pytest.raises(
+        UnsupportedModelError, match="wide/weight has 133145 columns, more than the"
+    ):
         quantize(model, "int8")
     assert quantize(model, "bf16").precision == "bf16"
 

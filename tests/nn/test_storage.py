@@ -150,7 +150,7 @@ def test_what_cannot_be_rounded():
     with pytest.raises(ArgumentError, match="keep_fp32: 'lstm' fits no matrix"):
         pack(Tagger(), keep_fp32=["lstm"])
     wide = nn.Sequential(nn.Linear(133_145, 1))
-    with pytest.raises(UnsupportedModelError, match="has 133145 columns, more than 133144"):
+    with pytest.raises(UnsupportedModelError, match="has 133145 columns, more than the 133144"):
         pack(wide, precision="int8")
     assert pack(wide, precision="int8", keep_fp32=["layer0/*"]).precision == "fp32"
 

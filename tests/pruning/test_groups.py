@@ -11,8 +11,7 @@ from csbrnn.pruning.targets import Target
 
 
 def groups_of(weight, pattern, pieces=1):
-    target = Target(("w",), torch.nn.Parameter(weight), pieces, pattern, 0.5)
-    return Groups(target, pieces)
+    return Groups(Target(("w",), torch.nn.Parameter(weight), pieces, pieces, pattern, 0.5))
 
 
 def slow_groups(weight, pattern, pieces):

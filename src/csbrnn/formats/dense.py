@@ -64,11 +64,8 @@ class DenseMatrix(Matrix):
             )
         rows, columns = values.shape
         check_shape((rows, columns))
-        if precision.max_columns is not None and columns > precision.max_columns:
-            raise ArgumentError(
-                f"a matrix in {self.dtype} must have at most {precision.max_columns} columns,"
-                f" not {columns}"
-            )
+        if problem := precision.column_problem(columns):
+            raise ArgumentError(f"a matrix {problem}")
         got = None if scales is None else (str(scales.dtype), scales.shape)
         expected = ("float32", (rows,)) if precision.scaled else None
         if got != expected:

@@ -258,11 +258,8 @@ def read_shape(fields: Fields) -> tuple[tuple[int, int], Precision]:
         raise FormatError(
             f"{fields.place('shape')} must have at most {MAX_WEIGHTS} weights, not {rows * columns}"
         )
-    if precision.max_columns is not None and columns > precision.max_columns:
-        raise FormatError(
-            f"{fields.place('shape')} must have at most {precision.max_columns} columns in"
-            f" {precision.name}, not {columns}"
-        )
+    if problem := precision.column_problem(columns):
+        raise FormatError(f"{fields.place('shape')} {problem}")
     return (rows, columns), precision
 
 

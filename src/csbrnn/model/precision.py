@@ -42,15 +42,10 @@ def quantize(
     precision = precision_of(precision)
     chosen = set(model.products if include is None else _matching(model, include, "include"))
     chosen -= _matching(model, keep_fp32, "keep_fp32")
-    most = precision.max_columns
-    wide = [name for name in sorted(chosen) if most and model.matrices[name].shape[1] > most]
-    if wide:
+    problems = {n: precision.column_problem(model.matrices[n].shape[1]) for n in sorted(chosen)}
+    if reasons := [f"{name} {problem}" for name, problem in problems.items() if problem]:
         raise UnsupportedModelError(
-            f"can't be quantized to {precision.name}; name them in keep_fp32",
-            [
-                f"{name} has {model.matrices[name].shape[1]} columns, more than {most}"
-                for name in wide
-            ],
+            f"can't be quantized to {precision.name}; name them in keep_fp32", reasons
         )
     # A matrix that layers share stays one.
     rounded = {m: m.with_precision(precision) for n, m in model.matrices.items() if n in chosen}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from csbrnn import model as packed
 from csbrnn.formats import Candidate, DenseMatrix, Matrix, default_candidates, encode
 from csbrnn.nn.pattern_formats import fitting_candidates
-from csbrnn.nn.values import TensorKey, tensor_key
+from csbrnn.nn.values import TensorKey, fp32_copy, tensor_key
 from csbrnn.numerics import FP32, Precision
 from csbrnn.patterns import Pattern
 from csbrnn.pruning import Pruner
@@ -45,13 +45,13 @@ class Storage:
         """Returns a copy of a weight matrix."""
         key = tensor_key(tensor)
         if key not in self._matrices:
-            self._matrices[key] = matrix = DenseMatrix(_array(tensor))
+            self._matrices[key] = matrix = DenseMatrix(fp32_copy(tensor))
             self._names[matrix] = self._keys.get(key, [])
         return self._matrices[key]
 
     def vector(self, tensor: Tensor) -> packed.Vector:
         """Returns a copy of a vector."""
-        return _array(tensor)
+        return fp32_copy(tensor)
 
     def encode(
         self, model: packed.PackedModel, precision: Precision | str | None, keep_fp32: Iterable[str]
@@ -108,19 +108,13 @@ class Storage:
 
     def _candidates(self, matrix: Matrix) -> list[Candidate] | None:
         """The formats that fit a matrix's pattern; None where that is to be found by trying."""
-        pattern, gates, diagonal = self._pattern, 1, False
+        pattern, pieces, diagonal = self._pattern, 1, False
         if pattern is None and self._pruner is not None and self._names[matrix]:
             name = self._names[matrix][0]
-            pattern, gates = self._pruner.pattern_of(name), self._pruner.gates_of(name)
+            pattern, pieces = self._pruner.pattern_of(name), self._pruner.pieces_of(name)
             diagonal = self._pruner.recipe.keep_diagonal
-        candidates = None if pattern is None else fitting_candidates(pattern, matrix.shape, gates)
+        candidates = None if pattern is None else fitting_candidates(pattern, matrix.shape, pieces)
         if candidates is not None and diagonal:
             # A diagonal beside the pattern lies across its blocks: others may hold it better.
             candidates += default_candidates(matrix.shape)
         return candidates
-
-
-def _array(tensor: Tensor) -> packed.Vector:
-    # A copy: packed models never change, and training may go on.
-    array: packed.Vector = tensor.detach().float().cpu().numpy().copy()
-    return array

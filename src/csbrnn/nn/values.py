@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Stream",
     "TensorKey",
     "flatten",
+    "fp32_copy",
     "tensor_key",
 ]
 
@@ -125,3 +128,9 @@ def tensor_key(tensor: Tensor) -> TensorKey:
     As long as they live: addresses are used again.
     """
     return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def fp32_copy(tensor: Tensor) -> NDArray[np.float32]:
+    """Copies a tensor's values: packed models never change, and training may go on."""
+    array: NDArray[np.float32] = tensor.detach().float().cpu().numpy().copy()
+    return array

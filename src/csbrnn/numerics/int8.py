@@ -38,7 +38,7 @@ MIN_SCALE: Final = 2.0**-125
 """Least scale other than 0. A subnormal x then has |x / scale| < 1/2 and becomes 0, so it makes no
 difference whether a machine flushes subnormal numbers to zero."""
 
-_UNUSED_BITS: Final = 7
+UNUSED_SCALE_BITS: Final = 7
 """Low bits that are zero in every scale: a value has 7 bits and a scale at most 17, so that value *
 scale is exact in fp32, and quantizing what was dequantized gives the same scale and values."""
 
@@ -55,8 +55,8 @@ def scale_of(largest: ArrayLike) -> Float32Array:
     largest = np.asarray(largest, np.float32)
     with np.errstate(all="ignore"):
         bits = np.asarray(largest * _RECIPROCAL, np.float32).view(np.uint32)
-        half = np.uint32(1 << (_UNUSED_BITS - 1))
-        mask = np.uint32(0xFFFFFFFF << _UNUSED_BITS & 0xFFFFFFFF)
+        half = np.uint32(1 << (UNUSED_SCALE_BITS - 1))
+        mask = np.uint32(0xFFFFFFFF << UNUSED_SCALE_BITS & 0xFFFFFFFF)
         scale = ((bits + half) & mask).view(np.float32)
         scale = np.where(scale < MIN_SCALE, np.float32(0), scale)
         return np.where(np.isfinite(largest), scale, np.float32(np.nan))
@@ -71,7 +71,7 @@ def is_scale(scales: ArrayLike) -> NDArray[np.bool_]:
     scales = np.asarray(scales)
     with np.errstate(all="ignore"):
         bits = scales.astype(np.float32).view(np.uint32)
-        short = (bits & ((1 << _UNUSED_BITS) - 1) == 0) & (bits.view(np.float32) == scales)
+        short = (bits & ((1 << UNUSED_SCALE_BITS) - 1) == 0) & (bits.view(np.float32) == scales)
         usual = (scales >= MIN_SCALE) & (scales <= MAX_SCALE)
     result: NDArray[np.bool_] = short & (usual | (bits == 0))
     return result

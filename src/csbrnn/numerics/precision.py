@@ -81,12 +81,18 @@ class Precision(ABC):
             ArgumentError: The weight is something else, or has too many columns.
         """
         weight = check_weight(weight)
-        if self.max_columns is not None and weight.shape[1] > self.max_columns:
-            raise ArgumentError(
-                f"a matrix in {self.name} must have at most {self.max_columns} columns, so that"
-                f" sums stay exact, not {weight.shape[1]}"
-            )
+        if problem := self.column_problem(weight.shape[1]):
+            raise ArgumentError(f"a matrix {problem}")
         return self._quantize(weight)
+
+    def column_problem(self, columns: int) -> str | None:
+        """Return why a matrix can't have so many columns, to follow its name; None if it can."""
+        if self.max_columns is None or columns <= self.max_columns:
+            return None
+        return (
+            f"has {columns} columns, more than the {self.max_columns} whose sums are exact in"
+            f" {self.name}"
+        )
 
     @abstractmethod
     def _quantize(self, weight: Float32Array) -> Quantized:

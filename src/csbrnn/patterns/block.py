@@ -60,7 +60,7 @@ class Block(MaskPattern):
 
     def _masks(self, energies: list[Tensor], density: float) -> list[Tensor]:
         limit = budget(sum(energy.numel() for energy in energies), density)
-        return choose_blocks(energies, self.block, limit)
+        return keep_blocks(energies, self.block, limit)
 
 
 class Tiling(NamedTuple):
@@ -113,7 +113,7 @@ class Tiling(NamedTuple):
         return wide.repeat_interleave(self.rows, 0)[:height]
 
 
-def choose_blocks(
+def keep_blocks(
     energies: list[Tensor], block: tuple[int | None, int | None], limit: int
 ) -> list[Tensor]:
     """Keeps the blocks with the most energy a weight, ``limit`` weights at most; as masks."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from csbrnn.patterns.base import Pattern, importance
-from csbrnn.patterns.block import Tiling, choose_blocks
+from csbrnn.patterns.block import Tiling, keep_blocks
 from csbrnn.patterns.sizes import check_size
 
 __all__ = ["BlockCirculant", "expand_vectors", "first_vectors"]
@@ -86,7 +86,7 @@ class BlockCirculant(Pattern):
         measured = averages if scores is None else [self._circulant(s.sqrt()) for s in scores]
         # A block costs its weights / block; times block, all are whole numbers.
         limit = min(total, round(density * self.block * total))
-        keep = choose_blocks(importance(measured, None), (self.block, self.block), limit)
+        keep = keep_blocks(importance(measured, None), (self.block, self.block), limit)
         return [torch.where(mask, average, 0) for mask, average in zip(keep, averages, strict=True)]
 
     def _tiling(self, shape: Sequence[int]) -> Tiling:

@@ -24,11 +24,11 @@ class Groups:
 
     Args:
         target: The weight.
-        pieces: Into how many equal parts it is cut, from top to bottom, before it is projected.
     """
 
-    def __init__(self, target: Target, pieces: int) -> None:
+    def __init__(self, target: Target) -> None:
         rows, cols = target.parameter.shape
+        pieces = target.pieces
         self.device = device = target.parameter.device
         self._systems: list[tuple[Tensor, Tensor]] = []
         for piece in target.pattern.groups((rows // pieces, cols)):

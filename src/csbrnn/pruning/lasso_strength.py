@@ -57,8 +57,7 @@ def lasso_strength(
     total = strength = 0.0
     for target in find_targets(unwrap(model), recipe):
         weight = target.parameter.detach().float()
-        pieces = target.gates if recipe.scope == "gate" else 1
-        systems = Groups(target, pieces).root_mean_squares(weight)
+        systems = Groups(target).root_mean_squares(weight)
         if not systems:
             refuse("no strength", [f"{target.pattern} has no groups: group lasso can't prune it"])
         speed = learning_rate

@@ -90,11 +90,8 @@ class Projection:
 
     def _project_one(self, target: Target, value: Tensor, density: float) -> Tensor:
         with _located([target]):
-            pieces = torch.chunk(value, self._pieces(target))
+            pieces = torch.chunk(value, target.pieces)
             return _joined([target.pattern.project(piece, density) for piece in pieces])
-
-    def _pieces(self, target: Target) -> int:
-        return target.gates if self._scope == "gate" else 1
 
     def _mask(self, target: Target, value: Tensor, density: float) -> Tensor | None:
         pattern = target.pattern
@@ -104,7 +101,7 @@ class Projection:
             return _joined(
                 [
                     _masks(pattern, [piece], density, [_kept_diagonal(target, piece)])[0]
-                    for piece in torch.chunk(value, self._pieces(target))
+                    for piece in torch.chunk(value, target.pieces)
                 ]
             )
 

@@ -235,11 +235,11 @@ class Pruner:
                 return target.pattern
         return None
 
-    def gates_of(self, parameter_name: str) -> int:
+    def pieces_of(self, parameter_name: str) -> int:
         """Returns in how many equal parts, from top to bottom, a weight was projected."""
         for target in self._state.targets:
-            if parameter_name in target.names and self.recipe.scope == "gate":
-                return target.gates
+            if parameter_name in target.names:
+                return target.pieces
         return 1
 
     def precision_of(self, parameter_name: str) -> Precision:

@@ -110,7 +110,7 @@ def report(
             target_density=target.density,
             kept=sum(
                 target.pattern.kept(piece)
-                for piece in torch.chunk(target.parameter.detach(), state.pieces(target))
+                for piece in torch.chunk(target.parameter.detach(), target.pieces)
             ),
             total=target.parameter.numel(),
         )

@@ -22,8 +22,10 @@ from csbrnn.numerics import (
     LARGEST,
     MAX_WEIGHT_FRAC,
     MIN_SCALE,
+    UNUSED_SCALE_BITS,
     Precision,
     largest_value,
+    min_weight_frac,
 )
 
 __all__ = ["ROUNDING_DTYPES", "rounded", "straight_through"]
@@ -86,7 +88,8 @@ def _round_int8(weight: Tensor) -> Tensor:
     # One buffer for all: this is bound by memory. aminmax along rows takes ten times as long.
     buffer = weight.abs()
     scale = buffer.amax(dim=1, keepdim=True) * (1 / LARGEST)
-    scale = ((scale.view(torch.int32) + 64) & ~127).view(torch.float32)
+    unused = 1 << UNUSED_SCALE_BITS
+    scale = ((scale.view(torch.int32) + unused // 2) & -unused).view(torch.float32)
     scale = torch.where(scale < MIN_SCALE, 0, scale)
     inverse = torch.where(scale > 0, 1 / scale, 0)
     # By a row's own scale no value comes near 127.5: the clamp of the definition has no effect.
@@ -103,7 +106,7 @@ def _round_fixed(weight: Tensor, bits: int) -> Tensor:
     frac = bits - 1 - exponent
     frac = frac - (torch.round(mantissa * 2.0 ** (bits - 1)) > largest_value(bits)).int()
     frac = torch.where(largest > 0, frac, MAX_WEIGHT_FRAC)
-    frac = frac.clamp(bits - 1 - 128, MAX_WEIGHT_FRAC)
+    frac = frac.clamp(min_weight_frac(bits), MAX_WEIGHT_FRAC)
     scaled = torch.ldexp(weight.double(), frac).round_()
     limited = scaled.clamp_(-largest_value(bits), largest_value(bits))
     finite = torch.where(torch.isfinite(largest), limited, torch.nan)

@@ -64,10 +64,6 @@ class PruningState:
     def _biases(self) -> Sequence[Tensor]:
         return () if self.units is None else self.units.biases
 
-    def pieces(self, target: Target) -> int:
-        """Returns into how many equal parts, from top to bottom, a target is cut and projected."""
-        return target.gates if self.scope == "gate" else 1
-
     def weights(self) -> list[Tensor]:
         """Returns the weights as they are, detached; half precision is widened to float32."""
         return [_widened(target.parameter.detach()) for target in self.targets]
@@ -153,7 +149,7 @@ class PruningState:
         """Returns the groups of each target."""
         devices = [target.parameter.device for target in self.targets]
         if [groups.device for groups in self._groups] != devices:
-            self._groups = [Groups(target, self.pieces(target)) for target in self.targets]
+            self._groups = [Groups(target) for target in self.targets]
         return self._groups
 
     def sample(self) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from csbrnn.errors import ArgumentError
-from csbrnn.numerics import FP32, precision_of
+from csbrnn.numerics import FP32, Precision, precision_of
 from csbrnn.patterns import Pattern
 from csbrnn.pruning.forward_rounding import RoundedWeight
 from csbrnn.pruning.refusal import refuse
@@ -34,6 +34,7 @@ class Target:
         names: Its qualified names in the model; more than one if modules share it.
         parameter: The weight itself, ``(gates * rows, inputs)``.
         gates: How many gates' matrices it stacks.
+        pieces: Into how many equal parts, from top to bottom, it is cut and projected.
         pattern: Which weights may survive.
         density: Share of its weights to keep in the end.
         keep_diagonal: Whether the diagonal of each gate's matrix always stays.
@@ -44,6 +45,7 @@ class Target:
     names: tuple[str, ...]
     parameter: nn.Parameter
     gates: int
+    pieces: int
     pattern: Pattern
     density: float
     keep_diagonal: bool = False
@@ -115,7 +117,7 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
             f"include={list(recipe.include)} and exclude={list(recipe.exclude)} leave none of its"
             f" weights: {', '.join(names)}"
         )
-    reasons += _shared_outside(model, names, chosen)
+    reasons += _shared_outside(model, chosen)
 
     targets = []
     for parameter, gates, aliases in chosen.values():
@@ -138,7 +140,16 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
             )
         diagonal = recipe.keep_diagonal and _is_square_recurrent(parameter, gates, aliases[0])
         targets.append(
-            Target(tuple(aliases), parameter, gates, pattern, density, diagonal, sensitivity)
+            Target(
+                names=tuple(aliases),
+                parameter=parameter,
+                gates=gates,
+                pieces=gates if recipe.scope == "gate" else 1,
+                pattern=pattern,
+                density=density,
+                keep_diagonal=diagonal,
+                sensitivity=sensitivity,
+            )
         )
     if recipe.keep_diagonal and targets and not any(t.keep_diagonal for t in targets):
         reasons.append(
@@ -183,7 +194,7 @@ def find_rounded(model: nn.Module, recipe: Recipe) -> tuple[RoundedWeight, ...]:
             continue
         if parameter is None:
             reasons.append(f"{_why_no_parameter(module, attribute, name)}, by keep_fp32")
-        elif reason := _why_not_rounded(parameter, precision.max_columns):
+        elif reason := _why_not_rounded(parameter, precision):
             reasons.append(f"{name} {reason}")
         else:
             aliases.setdefault(parameter, []).append(name)
@@ -203,17 +214,23 @@ def find_rounded(model: nn.Module, recipe: Recipe) -> tuple[RoundedWeight, ...]:
     )
 
 
-def _why_not_rounded(parameter: nn.Parameter, max_columns: int | None) -> str | None:
-    if isinstance(parameter, UninitializedParameter):
-        return "is not initialized yet; run one forward pass before pruning"
-    if parameter.is_meta:
-        return "is on the meta device; materialize the model before pruning"
+def _why_not_rounded(parameter: nn.Parameter, precision: Precision) -> str | None:
+    if reason := _why_no_values(parameter):
+        return reason
     if parameter.dtype not in ROUNDING_DTYPES:
         return f"must be float32, not {parameter.dtype}; use torch.autocast, or keep_fp32"
     if parameter.ndim != 2:
         return f"must be a matrix, not of shape {tuple(parameter.shape)}; name it in keep_fp32"
-    if max_columns is not None and parameter.shape[1] > max_columns:
-        return f"has {parameter.shape[1]} columns, more than {max_columns}; name it in keep_fp32"
+    if problem := precision.column_problem(parameter.shape[1]):
+        return f"{problem}; name it in keep_fp32"
+    return None
+
+
+def _why_no_values(parameter: nn.Parameter) -> str | None:
+    if isinstance(parameter, UninitializedParameter):
+        return "is not initialized yet; run one forward pass before pruning"
+    if parameter.is_meta:
+        return "is on the meta device; materialize the model before pruning"
     return None
 
 
@@ -253,10 +270,8 @@ def _why_no_parameter(module: nn.Module, attribute: str, name: str) -> str:
 
 
 def _why_not(parameter: nn.Parameter, gates: int) -> str | None:
-    if isinstance(parameter, UninitializedParameter):
-        return "is not initialized yet; run one forward pass before pruning"
-    if parameter.is_meta:
-        return "is on the meta device; materialize the model before pruning"
+    if reason := _why_no_values(parameter):
+        return reason
     if not parameter.is_floating_point():
         return f"must be of a floating-point dtype, not {parameter.dtype}"
     if not parameter.requires_grad:
@@ -277,7 +292,6 @@ def _idle_filters(fields: Mapping[str, Sequence[str]], names: Sequence[str]) -> 
 
 def _shared_outside(
     model: nn.Module,
-    names: Sequence[str],
     chosen: Mapping[int, tuple[nn.Parameter, int, list[str]]],
 ) -> list[str]:
     """Finds targets that some module which is not prunable (or was excluded) uses as well."""

@@ -9,7 +9,7 @@ from csbrnn import model as packed
 from csbrnn.errors import UnsupportedModelError
 from csbrnn.formats import DenseMatrix, Matrix
 from csbrnn.nn.trace import trace
-from csbrnn.nn.values import TensorKey, tensor_key
+from csbrnn.nn.values import TensorKey, fp32_copy, tensor_key
 from csbrnn.units.spaces import Spaces, Weight, find_spaces
 
 __all__ = ["ModuleUnits", "units_of"]
@@ -90,7 +90,7 @@ class _Recorder:
     def matrix(self, tensor: Tensor) -> Matrix:
         key = tensor_key(tensor)
         if key not in self.weights:
-            self.weights[key] = DenseMatrix(_array(tensor))
+            self.weights[key] = DenseMatrix(fp32_copy(tensor))
         matrix = self.weights[key]
         assert isinstance(matrix, Matrix)
         return matrix
@@ -98,12 +98,7 @@ class _Recorder:
     def vector(self, tensor: Tensor) -> packed.Vector:
         key = tensor_key(tensor)
         if key not in self.weights:
-            self.weights[key] = _array(tensor)
+            self.weights[key] = fp32_copy(tensor)
         vector = self.weights[key]
         assert isinstance(vector, np.ndarray)
         return vector
-
-
-def _array(tensor: Tensor) -> packed.Vector:
-    array: packed.Vector = tensor.detach().float().cpu().numpy().copy()
-    return array

@@ -132,7 +132,6 @@ class _Search:
         self._model, self._units, self._targets = model, units, targets
         scope = "matrix" if recipe.scope == "units" else recipe.scope
         self._projection = Projection(targets, scope)
-        self._pieces = [t.gates if recipe.scope == "gate" else 1 for t in targets]
         self._sweeps = sweeps
 
     @torch.no_grad()
@@ -152,12 +151,12 @@ class _Search:
     def improve(self, space: Space) -> Tensor | None:
         """Reorders the units of a space if that gains energy; returns the order, or None."""
         energies, prices, heights = [], [], []
-        for target, pieces in zip(self._targets, self._pieces, strict=True):
+        for target in self._targets:
             rows = self._units.spaces.axes(self._units.weights()[target.name])[0]
             if space not in rows:
                 continue
             energy = target.parameter.detach().float().square()
-            height = _height(target, pieces)
+            height = _height(target)
             if height is None:
                 continue
             price = _price(energy, target.density, height)
@@ -187,11 +186,11 @@ class _Search:
                         part.copy_(part.index_select(dim, order.to(part.device)))
 
 
-def _height(target: Target, pieces: int) -> int | None:
+def _height(target: Target) -> int | None:
     """How many rows go together under the target's pattern; None if each goes for itself."""
     rows, cols = target.parameter.shape
     runs = []
-    for ids in target.pattern.groups((rows // pieces, cols)):
+    for ids in target.pattern.groups((rows // target.pieces, cols)):
         run = int((ids[:, 0] == ids[0, 0]).cumprod(0).sum())
         if run > 1:
             runs.append(run)
