@@ -9,8 +9,8 @@ import torch
 from csbrnn.model import load
 from csbrnn.runtime import compile as compile_model
 from csbrnn.search.recipe import read_recipe
-from csbrnn.search.road import Road
 from csbrnn.search.task_search import PACKED, search_task
+from csbrnn.tasks.road import Road
 
 from .recipes import recipe
 

@@ -13,8 +13,8 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.explore.outcome import COSTS, Bounds
 from csbrnn.explore.space import DENSE, Configuration, Space
 from csbrnn.search.lossless import Budget
-from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
+from csbrnn.tasks.road import Road
 from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network
 

@@ -19,7 +19,7 @@ from csbrnn.model import PackedModel, save
 from csbrnn.nn import pack
 from csbrnn.pruning import Recipe, prune_
 from csbrnn.runtime import compile as compile_model
-from csbrnn.search.road import forget
+from csbrnn.tasks.road import forget
 from csbrnn.tasks.task import Network
 
 __all__ = ["CHECKS", "PACKED", "Laboratory"]

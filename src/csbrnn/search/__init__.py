@@ -2,8 +2,8 @@
 
 `rates` decides which rate comes next, `criterion` what counts as lossless, `journal` keeps results
 over kills; `lossless` puts them together for any training function, `result` is what it returns.
-`road` trains the networks of a task so that they compare, `recipe` reads a search of one from a
-file, and `task_search` runs it; these need PyTorch and are imported by their users.
+`recipe` reads a search on a task from a file, and `task_search` runs it; these need PyTorch and are
+imported by their users.
 """
 
 from csbrnn.search.criterion import Criterion, Verdict

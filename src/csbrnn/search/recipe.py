@@ -12,8 +12,8 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.lossless import Budget
 from csbrnn.search.rates import Ladder
-from csbrnn.search.road import Road
 from csbrnn.tasks.registry import task_from_dict
+from csbrnn.tasks.road import Road
 from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network
 

@@ -11,7 +11,7 @@ from csbrnn.nn import pack
 from csbrnn.search.lossless import Run, search
 from csbrnn.search.recipe import SearchRecipe
 from csbrnn.search.result import SearchResult
-from csbrnn.search.road import forget
+from csbrnn.tasks.road import forget
 
 __all__ = ["PACKED", "search_task"]
 

@@ -6,11 +6,10 @@ import torch
 
 from csbrnn.errors import ArgumentError
 from csbrnn.search.recipe import read_recipe
-from csbrnn.search.road import Road, forget
+from csbrnn.tasks.road import Road, forget
 from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.training import Training
-
-from .recipes import recipe
+from search.recipes import recipe
 
 
 @pytest.fixture
