@@ -55,18 +55,39 @@ def test_a_png_is_written(tmp_path):
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("without", ["us_per_step", "gap"])
-def test_what_is_not_measured_is_left_out(tmp_path, without):
+def drawn_points(study, tmp_path, monkeypatch):
+    """How many points each plot has: in the PNG, and in the page."""
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as Page
+
+    figures, pages = [], []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.append(self))
+    monkeypatch.setattr(Page, "write_html", lambda self, path, **_: pages.append(self))
+    draw_png(study, tmp_path / "x.png")
+    draw_html(study, tmp_path / "x.html")
+    in_png = [sum(len(bars.lines[0].get_xdata()) for bars in a.containers) for a in figures[0].axes]
+    in_page = [0] * len(AXES)
+    for trace in pages[0].data:
+        if trace.name in PATTERNS:
+            in_page[int((trace.xaxis or "x")[1:] or 1) - 1] += len(trace.x or ())
+    return in_png, in_page
+
+
+@pytest.mark.parametrize(
+    ("without", "points"), [("gap", [4, 4, 4, 4]), ("us_per_step", [4, 4, 0, 4])]
+)
+def test_what_is_not_measured_is_left_out(tmp_path, monkeypatch, without, points):
     result = make_result(seeds=(0,), patterns=["stripes of 4"])
     for row in result["rows"]:
         row[without] = None
-    draw_png(read_study(result), tmp_path / "x.png")
-    draw_html(read_study(result), tmp_path / "x.html")
+    in_png, in_page = drawn_points(read_study(result), tmp_path, monkeypatch)
+    assert in_png == in_page == points
 
 
-def test_a_study_of_a_dense_network_alone_can_be_drawn(tmp_path):
-    draw_png(read_study(make_result(patterns=())), tmp_path / "x.png")
-    draw_html(read_study(make_result(patterns=())), tmp_path / "x.html")
+def test_a_study_of_a_dense_network_alone_can_be_drawn(tmp_path, monkeypatch):
+    study = read_study(make_result(patterns=()))
+    assert drawn_points(study, tmp_path, monkeypatch) == ([0] * 4, [0] * 4)
+    draw_png(study, tmp_path / "x.png")
 
 
 def test_a_page_needs_nothing_else(tmp_path):

@@ -54,11 +54,11 @@ class OpenVINO(Contender):
         file = onnx_model(case).SerializeToString()
 
         def request(seq_len: int) -> Any:
-            return self._request(openvino, core, file, seq_len, threads)
+            return self._request(core, file, seq_len, threads)
 
         yield self._prepare(openvino, case.dense, request)
 
-    def _request(self, openvino: Any, core: Any, file: bytes, seq_len: int, threads: int) -> Any:
+    def _request(self, core: Any, file: bytes, seq_len: int, threads: int) -> Any:
         """Compiles for a length of the sequence."""
         model = core.read_model(file)
         shapes = {

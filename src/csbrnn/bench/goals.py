@@ -84,7 +84,7 @@ GOALS: Final = (
     Goal("sr", "int8", _S16, "time", 23),
     Goal("mt", "int8", _S16, "time", 67),
 )
-"""Issue 3's table "Must show", in its order."""
+"""What the engine is to reach."""
 
 
 @dataclass(frozen=True)

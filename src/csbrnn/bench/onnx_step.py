@@ -132,7 +132,7 @@ class _StepGraph:
 
     def _lstm(self, node: Any) -> None:
         """ONNX's order of gates: i o f c. One product with x and h joined."""
-        W, R, B = self._parameters(node, 4)
+        W, R, B = self._parameters(node)
         x, h, c = node.input[0], node.input[5], node.input[6]
         joined = self._add("Concat", [x, h], axis=-1)
         gates = self._affine(joined, np.concatenate((W, R), axis=1), B[0] + B[1])
@@ -150,7 +150,7 @@ class _StepGraph:
         linear_before_reset = any(a.name == "linear_before_reset" and a.i for a in node.attribute)
         if not linear_before_reset:
             raise UnavailableError("a GRU that resets before the product is not written out")
-        W, R, B = self._parameters(node, 3)
+        W, R, B = self._parameters(node)
         x, h, size = node.input[0], node.input[5], len(W) // 3
         zr_x, n_x = self._split(self._affine(x, W, B[0]), [2 * size, size])
         zr_h, n_h = self._split(self._affine(h, R, B[1]), [2 * size, size])
@@ -162,7 +162,7 @@ class _StepGraph:
         h = self._add("Add", [n, moved], result=node.output[1])
         self._outputs(node, h)
 
-    def _parameters(self, node: Any, gates: int) -> tuple[NDArray[Any], NDArray[Any], Any]:
+    def _parameters(self, node: Any) -> tuple[NDArray[Any], NDArray[Any], Any]:
         W, R = (self._weights[node.input[k]] for k in (1, 2))
         if len(W) != 1:
             raise UnavailableError("a bidirectional network is not written out")

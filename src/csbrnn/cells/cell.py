@@ -124,7 +124,7 @@ class Cell:
         Raises:
             EquationError: A key is missing, unknown or of the wrong type, or the cell is malformed.
         """
-        record = _record(data, "cell", str, ("name", "equations", "output"))
+        record = _record(data, "cell", ("name", "equations", "output"))
         states, parameters = record.get("states"), record.get("parameters")
         if not isinstance(states, dict) or not isinstance(parameters, list):
             raise EquationError("cell: 'states' must be an object and 'parameters' a list")
@@ -190,7 +190,7 @@ def gated_parameters(
 
 
 def _parameter(data: object) -> Parameter:
-    record = _record(data, "cell parameter", str, ("name", "rows", "columns"))
+    record = _record(data, "cell parameter", ("name", "rows", "columns"))
     parts = record.get("parts")
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not parts:
         raise EquationError("cell parameter: 'parts' must be a list of names")
@@ -200,11 +200,11 @@ def _parameter(data: object) -> Parameter:
     return Parameter(record["name"], tuple(parts), record["rows"], record["columns"])
 
 
-def _record(data: object, where: str, kind: type, keys: tuple[str, ...]) -> dict[str, Any]:
+def _record(data: object, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise EquationError(f"{where}: expected an object, got {type(data).__name__}")
     for key in keys:
-        if not isinstance(data.get(key), kind):
+        if not isinstance(data.get(key), str):
             raise EquationError(f"{where}: {key!r} must be a string, got {data.get(key)!r:.60}")
     return data
 

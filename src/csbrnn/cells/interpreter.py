@@ -103,8 +103,8 @@ def cell_step(
             case "constant":
                 value = node.value
             case "product":
-                known = products is not None and cell.graph.nodes[node.args[0]].op == "input"
-                if known and products is not None and node.name in products:
+                of_input = cell.graph.nodes[node.args[0]].op == "input"
+                if products is not None and of_input and node.name in products:
                     value = products[node.name]
                 else:
                     value = operations["product"](parts[node.name], args[0])

@@ -41,7 +41,7 @@ __all__ = ["lower"]
 def lower(model: PackedModel, *, fuse: bool = True) -> Program:
     """Compiles a packed model to a verified program.
 
-    Sums of parameter vectors (an LSTM's two biases) are folded in float32.
+    Sums of parameter vectors (an LSTM's two biases) are folded: added in float64, rounded once.
 
     Args:
         model: The model.

@@ -14,8 +14,9 @@ of a bidirectional model, sequences held in memory. A *pass* runs its instructio
 forward or backward through its streams. A causal model is one pass, and can be run step by step.
 
 Programs are independent of the target: matrices are still in their stored format. A target tiles
-them, lays the vectors out in its memory and balances the work (`csbrnn.runtime`, later the
-accelerator). `csbrnn.compiler.interpreter` executes a program in NumPy and is its definition.
+them, lays the vectors out in its memory and balances the work (`csbrnn.runtime` and
+`csbrnn.accelerator` do). `csbrnn.compiler.interpreter` executes a program in NumPy and is its
+definition.
 """
 
 from __future__ import annotations

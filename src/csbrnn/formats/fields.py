@@ -60,10 +60,6 @@ class Fields:
         """Return the full name of a key, for messages."""
         return f"{self.where}{self._separator}{key}"
 
-    def has(self, key: str) -> bool:
-        """Tell whether a key is there and not yet read."""
-        return key in self._values
-
     def take(self, key: str) -> object:
         """Return any value, unchecked."""
         if key not in self._values:

@@ -2,7 +2,7 @@
 
 A pattern is a frozen value (its class and its parameters, nothing else) with one essential
 operation, :meth:`Pattern.project`. Most patterns only choose which weights survive and derive
-from :class:`MaskPattern`; a block-circulant pattern would derive from :class:`Pattern` itself.
+from :class:`MaskPattern`; others, as the block-circulant one, from :class:`Pattern` itself.
 
 To add a pattern: one file with one frozen dataclass, and one line in ``patterns/text.py``.
 The property tests in ``tests/patterns/test_properties.py`` then apply to it unasked.
@@ -51,7 +51,7 @@ class Pattern(abc.ABC):
         """The granularity of the density, in weights.
 
         A projection of a matrix of ``shape`` without zeros keeps (:meth:`kept`) more than
-        ``budget(shape, density) - unit(shape)`` weights, and never more than the budget.
+        ``budget(numel, density) - unit(shape)`` weights, and never more than the budget.
         """
 
     @abc.abstractmethod

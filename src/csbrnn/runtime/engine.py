@@ -29,7 +29,7 @@ SERIAL_BELOW: Final = 200_000
 """Weights a step from which a second thread helps. Measured on two idle cores of Zen 5, dense LSTM:
 33,000 weights 1.2 us alone and 1.8 us with two threads, 131,000 3.0 and 3.0, 295,000 10.5 and 5.2.
 Where another process holds the second core, two threads cost 35 us a step whatever the size."""
-_BAD_IMAGE, _BAD_TOKEN = 1, 3
+_BAD_TOKEN: Final = 3
 """Of ``csbrnn_error``."""
 
 

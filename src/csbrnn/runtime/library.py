@@ -42,19 +42,9 @@ _FUNCTIONS: Final = {
     "csbrnn_image_check": (ctypes.c_int, (_POINTER, _SIZE)),
     "csbrnn_open": (ctypes.c_int, (ctypes.POINTER(Model), _POINTER, _SIZE, _NAME)),
     "csbrnn_isa": (_NAME, (ctypes.c_uint,)),
-    "csbrnn_model_isa": (_NAME, (ctypes.POINTER(Model),)),
     "csbrnn_memory_nbytes": (_SIZE, (ctypes.POINTER(Model),)),
-    "csbrnn_workspace_nbytes": (_SIZE, (ctypes.POINTER(Model), _SIZE)),
-    "csbrnn_run": (
-        ctypes.c_int,
-        (ctypes.POINTER(Model), _POINTER, _POINTER, _POINTER, _SIZE, _POINTER),
-    ),
     "csbrnn_pool_create": (_POINTER, (ctypes.c_uint,)),
     "csbrnn_pool_destroy": (None, (_POINTER,)),
-    "csbrnn_pool_run": (
-        ctypes.c_int,
-        (_POINTER, ctypes.POINTER(Model), _POINTER, _POINTER, _POINTER, _SIZE, _POINTER),
-    ),
     "csbrnn_many_nbytes": (_SIZE, (ctypes.POINTER(Model), _SIZE, _SIZE)),
     "csbrnn_run_many": (
         ctypes.c_int,

@@ -169,8 +169,11 @@ def _sizes(task: Task, model: nn.Module, pruner: Pruner | None, directory: Path)
         except CsbrnnError as error:
             found["notes"].append(f"{precision}: {error}")
             continue
-        bits = _matrix_bits(packed, names)
-        found |= {f"total_bits_{precision}": bits, f"nbytes_{precision}": packed.nbytes}
+        found[f"nbytes_{precision}"] = packed.nbytes
+        try:
+            found[f"total_bits_{precision}"] = _matrix_bits(packed, names)
+        except KeyError as error:
+            found["notes"].append(f"{precision}: bits are not counted: no matrix is called {error}")
     if "nbytes_int8" not in found:
         return found
     save(packed, directory / PACKED)
@@ -194,13 +197,11 @@ def _recurrent_weights(model: nn.Module) -> list[str]:
 def _matrix_bits(packed: PackedModel, names: list[str]) -> int:
     """Bits of the pruned matrices as stored: values, indices, scales, padding.
 
-    Falls back to all matrices that vectors are multiplied with where the packed model does not
-    have them by their names.
+    Raises:
+        KeyError: The packed model has no matrix of one of the names.
     """
-    wanted = {"/".join(name.rsplit(".", 1)) for name in names}
     products = packed.products
-    chosen = [matrix for name, matrix in products.items() if name in wanted]
-    return 8 * sum(matrix.nbytes for matrix in chosen or products.values())
+    return 8 * sum(products["/".join(name.rsplit(".", 1))].nbytes for name in names)
 
 
 class _StepClock:

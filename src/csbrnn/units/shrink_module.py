@@ -68,7 +68,7 @@ def _set_sizes(module: nn.Module, units: ModuleUnits, kept: Kept) -> None:
     }
     for layer in units.spaces.model.layers:
         if isinstance(layer, packed.Recurrent):
-            weight = next(w for w in layer.parameters.values())
+            weight = next(iter(layer.parameters.values()))
             child = owner[id(module.get_parameter(units.names[id(weight)][0]))]
             below = sum(len(kept[space]) for space in units.spaces.signal(layer.inputs[0]))
             recurrent[child] = (below, state_sizes(units.spaces, layer, kept))
