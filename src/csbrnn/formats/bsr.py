@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.errors import FormatError
 from csbrnn.formats.block_grid import BlockGrid
 from csbrnn.formats.blocking import Blocking
 from csbrnn.formats.fields import Fields, located
@@ -22,7 +21,7 @@ from csbrnn.formats.format import (
     read_only,
     read_values,
     stored_dtypes,
-    take_arrays,
+    take_vectors,
 )
 from csbrnn.formats.index import ENCODINGS
 from csbrnn.formats.kernels import KernelStats, join_tiles, tiles
@@ -126,10 +125,8 @@ class BSRMatrix(Matrix):
         with located(where):
             blocking = Blocking(shape, (rows, cols), rows)
         dtypes = stored_dtypes(precision) | {"blocks": np.dtype(np.uint8)}
-        taken = take_arrays(arrays, dtypes, where)
+        taken = take_vectors(arrays, dtypes, where)
         stored, blocks = taken["values"], taken["blocks"]
-        if stored.ndim != 1 or blocks.ndim != 1:
-            raise FormatError(f"{where}: values and blocks must be one-dimensional")
         with located(f"{where}: blocks"):
             grid = BlockGrid.decode(blocking, index, blocks)
         values, scales = read_values(

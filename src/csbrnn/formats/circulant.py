@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.errors import ArgumentError, FormatError
+from csbrnn.errors import ArgumentError
 from csbrnn.formats.block_grid import BlockGrid
 from csbrnn.formats.blocking import Blocking
 from csbrnn.formats.fields import Fields, located
@@ -21,7 +21,7 @@ from csbrnn.formats.format import (
     read_only,
     read_values,
     stored_dtypes,
-    take_arrays,
+    take_vectors,
 )
 from csbrnn.formats.index import ENCODINGS
 from csbrnn.numerics import FP32, Precision, Quantized
@@ -237,10 +237,8 @@ class CirculantMatrix(Matrix):
         with located(where):
             blocking = Blocking(shape, (block, block), block)
         dtypes = stored_dtypes(precision) | {"blocks": np.dtype(np.uint8)}
-        taken = take_arrays(arrays, dtypes, where)
+        taken = take_vectors(arrays, dtypes, where)
         stored, blocks = taken["values"], taken["blocks"]
-        if stored.ndim != 1 or blocks.ndim != 1:
-            raise FormatError(f"{where}: values and blocks must be one-dimensional")
         with located(f"{where}: blocks"):
             grid = BlockGrid.decode(blocking, index, blocks)
         values, scales = read_values(

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.errors import FormatError
 from csbrnn.formats.blocking import Blocking
 from csbrnn.formats.fields import Fields, located
 from csbrnn.formats.format import (
@@ -27,7 +26,7 @@ from csbrnn.formats.format import (
     read_only,
     read_values,
     stored_dtypes,
-    take_arrays,
+    take_vectors,
 )
 from csbrnn.formats.index import ENCODINGS, Lines, choose_encodings, offsets
 from csbrnn.formats.kernels import (
@@ -211,10 +210,8 @@ class CSBMatrix(Matrix):
         with located(where):
             blocking = Blocking(shape, (block_rows, block_cols), row_group)
         dtypes = stored_dtypes(precision) | dict.fromkeys(("rows", "cols"), np.dtype(np.uint8))
-        taken = take_arrays(arrays, dtypes, where)
+        taken = take_vectors(arrays, dtypes, where)
         stored, axes = taken["values"], [taken["rows"], taken["cols"]]
-        if any(array.ndim != 1 for array in (stored, *axes)):
-            raise FormatError(f"{where}: values, rows and cols must be one-dimensional")
         with located(where):
             row_groups, columns = decode_lines(blocking, (row_index, col_index), axes, stored.size)
         values, scales = read_values(

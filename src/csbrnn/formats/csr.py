@@ -25,7 +25,7 @@ from csbrnn.formats.format import (
     read_only,
     read_values,
     stored_dtypes,
-    take_arrays,
+    take_vectors,
 )
 from csbrnn.formats.index import offsets
 from csbrnn.numerics import FP32, Precision, Quantized
@@ -135,10 +135,8 @@ class CSRMatrix(Matrix):
         gap_bits = fields.integer("gap_bits", 1, MAX_GAP_BITS)
         fields.done()
         dtypes = stored_dtypes(precision) | dict.fromkeys(("counts", "gaps"), np.dtype(np.uint8))
-        taken = take_arrays(arrays, dtypes, where)
+        taken = take_vectors(arrays, dtypes, where)
         stored, counts, gaps = (taken[name] for name in ("values", "counts", "gaps"))
-        if any(array.ndim != 1 for array in (stored, counts, gaps)):
-            raise FormatError(f"{where}: values, counts and gaps must be one-dimensional")
         with located(where):
             rows = _decode_rows(counts, shape, stored.size)
             cols = _decode_cols(gaps, gap_bits, rows, shape[1])

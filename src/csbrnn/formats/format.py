@@ -29,6 +29,7 @@ __all__ = [
     "read_values",
     "stored_dtypes",
     "take_arrays",
+    "take_vectors",
 ]
 
 Float32Array = NDArray[np.float32]
@@ -291,6 +292,23 @@ def take_arrays(
         if arrays[name].dtype != dtype:
             raise FormatError(f"{where}: array {name} must be {dtype}, not {arrays[name].dtype}")
     return {name: arrays[name] for name in dtypes}
+
+
+def take_vectors(
+    arrays: Mapping[str, NDArray[Any]], dtypes: Mapping[str, np.dtype[Any]], where: str
+) -> dict[str, NDArray[Any]]:
+    """Return arrays as `take_arrays` does, all of one dimension.
+
+    Raises:
+        FormatError: Also where an array has another number of dimensions.
+    """
+    taken = take_arrays(arrays, dtypes, where)
+    for name, array in taken.items():
+        if array.ndim != 1:
+            raise FormatError(
+                f"{where}: array {name} must be one-dimensional, not of shape {array.shape}"
+            )
+    return taken
 
 
 def read_values(
