@@ -35,6 +35,7 @@ from csbrnn.nn.values import (
     flatten,
     tensor_key,
 )
+from csbrnn.pruning.weak_hook import is_ours
 
 __all__ = ["Draft", "Lowering", "Weights"]
 
@@ -232,7 +233,7 @@ class Lowering:
 
     def _module(self, node: fx.Node, module: nn.Module, args: Any, kwargs: Any) -> Any:
         if any(
-            not _is_ours(h)
+            not is_ours(h)
             for h in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
         ):
             self.refuse(
@@ -383,7 +384,3 @@ def _numbered(base: str) -> Iterator[str]:
     yield base
     for number in count(2):
         yield f"{base}_{number}"
-
-
-def _is_ours(hook: object) -> bool:
-    return getattr(hook, "__module__", "").startswith("csbrnn.")

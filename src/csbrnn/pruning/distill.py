@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -16,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.pruning.refusal import refuse
+from csbrnn.pruning.weak_hook import WeakHook
 
 __all__ = ["Distillation", "Distiller", "Select"]
 
@@ -98,11 +98,15 @@ class Distiller:
         self._logits: tuple[Tensor, Tensor] | None = None
         self.overwritten = False
         self._handle: RemovableHandle = model.register_forward_hook(
-            _Capture(self), with_kwargs=True
+            WeakHook(self, Distiller.observe), with_kwargs=True
         )
 
-    def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Runs the teacher on the student's inputs and keeps both logits."""
+    def observe(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        """Runs the teacher on the student's inputs and keeps both logits, where it trains."""
+        if not model.training or not torch.is_grad_enabled():
+            return
         student = self._select(output)
         first = next(self.teacher.parameters(), None)
         if first is not None and first.device != student.device:
@@ -152,37 +156,6 @@ class Distiller:
         """Takes the hook off the model."""
         self.discard()
         self._handle.remove()
-
-
-class _Capture:
-    """The forward hook. A copied or saved model must not drag the teacher along.
-
-    It holds the distiller weakly, and copies and pickles as a hook that does nothing.
-    """
-
-    def __init__(self, distiller: Distiller) -> None:
-        self._distiller = weakref.ref(distiller)
-
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> None:
-        distiller = self._distiller()
-        if distiller is not None and module.training and torch.is_grad_enabled():
-            distiller.observe(args, kwargs, output)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _no_capture
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:
-        return _get_no_capture, ()
-
-
-def _no_capture(*_: Any) -> None:
-    """What a capturing hook becomes in a copy of the model."""
-
-
-def _get_no_capture() -> Callable[..., None]:
-    return _no_capture
 
 
 def _copy(model: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, final
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.numerics import FP32, Precision
 from csbrnn.pruning.rounding import ROUNDING_DTYPES, rounded, straight_through
+from csbrnn.pruning.weak_hook import WeakHook
 
 __all__ = ["ForwardRounding", "RoundedWeight"]
 
@@ -133,9 +134,11 @@ class ForwardRounding:
             for module in list(self._weights_of)
             for handle in (
                 module.register_forward_pre_hook(
-                    _Hook(self, _begin), prepend=True, with_kwargs=True
+                    WeakHook(self, _begin), prepend=True, with_kwargs=True
                 ),
-                module.register_forward_hook(_Hook(self, _end), always_call=True, with_kwargs=True),
+                module.register_forward_hook(
+                    WeakHook(self, _end), always_call=True, with_kwargs=True
+                ),
             )
         ]
 
@@ -216,48 +219,27 @@ class ForwardRounding:
             handle.remove()
 
 
-class _Hook:
-    """A forward hook that holds its owner weakly, and copies and pickles as one that does nothing.
-
-    Copies of a model are plain models.
-    """
-
-    def __init__(
-        self, owner: ForwardRounding, action: Callable[[ForwardRounding, nn.Module], None]
-    ) -> None:
-        self._owner, self._action = weakref.ref(owner), action
-
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None
-    ) -> None:
-        owner = self._owner()
-        # Symbolic tracing records what is read, not values: it must find the parameters.
-        if owner is not None and not any(
-            isinstance(value, fx.Proxy) for value in (*args, *kwargs.values())
-        ):
-            self._action(owner, module)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return _nothing
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[()]]:
-        return _get_nothing, ()
+def _begin(
+    owner: ForwardRounding, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    if not _is_traced(args, kwargs):
+        owner.begin(module)
 
 
-def _begin(owner: ForwardRounding, module: nn.Module) -> None:
-    owner.begin(module)
+def _end(
+    owner: ForwardRounding,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> None:
+    if not _is_traced(args, kwargs):
+        owner.end(module)
 
 
-def _end(owner: ForwardRounding, module: nn.Module) -> None:
-    owner.end(module)
-
-
-def _nothing(*_: Any) -> None:
-    """What a hook becomes in a copy of the model."""
-
-
-def _get_nothing() -> Callable[..., None]:
-    return _nothing
+def _is_traced(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Symbolic tracing records what is read, not values: it must find the parameters."""
+    return any(isinstance(value, fx.Proxy) for value in (*args, *kwargs.values()))
 
 
 def _note_replacement(module: nn.Module, attribute: str, value: Tensor) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from csbrnn.patterns import MaskPattern
 from csbrnn.pruning.groups import Groups
 from csbrnn.pruning.projection import Projection
 from csbrnn.pruning.targets import Target
+from csbrnn.pruning.weak_hook import WeakHook
 
 if TYPE_CHECKING:
     from csbrnn.pruning.unit_projection import UnitProjection
@@ -172,11 +173,11 @@ class PruningState:
         pattern is a linear subspace. Clipping then sees the norm of what is trained.
         """
         hooks = [
-            target.parameter.register_hook(_confine_gradient(self, index))  # type: ignore[no-untyped-call]
+            target.parameter.register_hook(WeakHook(self, partial(_confine, index)))  # type: ignore[no-untyped-call]
             for index, target in enumerate(self.targets)
         ]
         return hooks + [
-            bias.register_hook(_silence_gradient(self, index))  # type: ignore[no-untyped-call]
+            bias.register_hook(WeakHook(self, partial(_silence, index)))  # type: ignore[no-untyped-call]
             for index, bias in enumerate(self._biases)
             if bias.requires_grad
         ]
@@ -233,26 +234,13 @@ class PruningState:
             self.silenced = list(self.units.silenced(self.dropped))
 
 
-def _confine_gradient(state: PruningState, index: int) -> Callable[[Tensor], Tensor | None]:
-    # The state holds the parameter, which holds this hook: a weak reference breaks the circle.
-    reference = weakref.ref(state)
-
-    def hook(gradient: Tensor) -> Tensor | None:
-        state = reference()
-        return None if state is None else state.confined(index, gradient)
-
-    return hook
+def _confine(index: int, state: PruningState, gradient: Tensor) -> Tensor | None:
+    return state.confined(index, gradient)
 
 
-def _silence_gradient(state: PruningState, index: int) -> Callable[[Tensor], Tensor | None]:
-    reference = weakref.ref(state)
-
-    def hook(gradient: Tensor) -> Tensor | None:
-        state = reference()
-        silenced = None if state is None else state.silenced[index]
-        return None if silenced is None else gradient.masked_fill(silenced.to(gradient.device), 0)
-
-    return hook
+def _silence(index: int, state: PruningState, gradient: Tensor) -> Tensor | None:
+    silenced = state.silenced[index]
+    return None if silenced is None else gradient.masked_fill(silenced.to(gradient.device), 0)
 
 
 def _widened(weight: Tensor) -> Tensor:
