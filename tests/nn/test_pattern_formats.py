@@ -83,10 +83,10 @@ def known(pattern):
     return {} if isinstance(pattern, MaskPattern) else {"pattern": pattern}
 
 
-def test_every_pattern_has_a_format():
-    assert {type(pattern) for pattern, _, _ in CASES} == set(PATTERNS.values())
+def test_every_pattern_that_has_a_format_is_tested():
+    tested = {type(pattern) for pattern, _, _ in CASES}
     for cls in PATTERNS.values():
-        assert fitting_candidates(cls(), (64, 64))
+        assert bool(fitting_candidates(cls(), (64, 64))) == (cls in tested)
 
 
 @every_case
@@ -199,3 +199,11 @@ def test_a_diagonal_beside_the_pattern_is_stored_in_what_holds_it_best():
     # In whole blocks the diagonal would keep a quarter of the matrix alone.
     assert stored.kept < 1.5 * np.count_nonzero(weight)
     assert stored.nbytes < BSRMatrix.from_dense(weight, (16, 16)).nbytes
+
+
+def test_below_its_density_n_m_takes_no_slots_for_nothing():
+    torch.manual_seed(0)
+    model = nn.LSTM(128, 128)
+    csbrnn.prune_(model, csbrnn.Recipe(NM(2, 4), 1 / 16, csbrnn.OneShot())).finalize()
+    packed = pack(model, precision="int8")
+    assert all(isinstance(m, CSRMatrix) for m in packed.products.values())

@@ -226,3 +226,42 @@ def test_unwrap_is_public():
     model = nn.Linear(2, 2)
     assert unwrap(nn.DataParallel(model)) is model
     assert unwrap(model) is model
+
+
+def test_what_a_part_was_pruned_to_is_known_when_the_whole_is_packed():
+    model = Tagger()
+    finalized(model.rnn, precision="int8")
+    with pytest.warns(ScheduleWarning, match="head/weight are rounded, but were not"):
+        packed = pack(model)
+    assert isinstance(matrix(packed), CSBMatrix)
+    assert matrix(packed).blocking.block == (16, 32)
+    assert matrix(packed).dtype == "int8"
+    assert packed.activation_scales == {}
+
+
+def test_what_the_whole_was_pruned_to_is_known_when_a_part_is_packed():
+    model = finalized(Tagger(), precision="bf16")
+    packed = pack(model.rnn)
+    (stored,) = (m for name, m in packed.matrices.items() if name.endswith("weight_hh_l0"))
+    assert isinstance(stored, CSBMatrix)
+    assert stored.dtype == "bf16"
+
+
+def test_parts_trained_for_different_precisions_need_a_word():
+    model = Tagger()
+    finalized(model.rnn, precision="int8")
+    csbrnn.prune_(
+        model.head,
+        csbrnn.Recipe(CSB((1, 4)), 0.5, csbrnn.OneShot(), linear=True, precision="bf16"),
+    ).finalize()
+    with pytest.raises(ArgumentError, match="trained for bf16 and int8: pass precision="):
+        pack(model)
+    assert matrix(pack(model, precision="fp32")).dtype == "fp32"
+
+
+def test_an_unfinished_part_is_told():
+    model = Tagger()
+    pruner = csbrnn.prune_(model.rnn, csbrnn.Recipe(CSB((16, 32)), 0.25, csbrnn.OneShot(at=5)))
+    with pytest.warns(ScheduleWarning, match="packed before its pruning has ended"):
+        pack(model)
+    pruner.detach()

@@ -88,3 +88,13 @@ def test_refusals(candidates, options, error, message):
 def test_a_shared_budget_has_one_pattern():
     with pytest.raises(RecipeError, match="patterns can't differ between weights"):
         choose_blocks(Tagger(), recipe(scope="global"), [Unstructured()], lambda *_: 1.0)
+
+
+def test_what_is_measured_is_what_training_will_keep():
+    model = Tagger()
+    plan = recipe(pattern=CSB((4, 4)), scope="gate", keep_diagonal=True)
+    seen = {}
+    choose_blocks(model, plan, [], lambda name, _, projected: seen.update({name: projected}) or 1.0)
+    prune_(model, plan).finalize()
+    for name, projected in seen.items():
+        assert torch.equal(projected, model.get_parameter(name).detach())

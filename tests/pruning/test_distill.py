@@ -140,3 +140,50 @@ def test_refusals():
     model.cache = torch.ones(1, requires_grad=True) * 2
     with pytest.raises(RecipeError, match=r"can't be copied .* pass teacher= to prune_"):
         distilled(model)
+
+
+class Streaming(Tagger):
+    """A tagger whose caller carries the states from one piece of a stream to the next."""
+
+    def forward(self, x, states=None):
+        y, states = self.encoder(x, states)
+        return self.head(y), states
+
+
+def pieces(count):
+    return [batch(seed)[0] for seed in range(count)]
+
+
+@pytest.mark.parametrize("carry", ["detached", "cloned", "by name"])
+def test_the_teacher_goes_on_from_its_own_states(carry):
+    model, teacher = Streaming(), Streaming()
+    own = copy.deepcopy(teacher).eval()
+    settings = Distillation(weight=1.0)
+    _, pruner = distilled(model, settings, teacher=teacher, select=lambda output: output[0])
+    states = own_states = None
+    for x in pieces(3):
+        student, states = model(x, states=states) if carry == "by name" else model(x, states)
+        expected, own_states = own(x, own_states)
+        loss = pruner.loss(torch.zeros(()))
+        divergence = kl_div(
+            student.flatten(0, 1).log_softmax(-1),
+            expected.flatten(0, 1).log_softmax(-1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        torch.testing.assert_close(loss, divergence)
+        pruner.step()
+        states = tuple(s.detach().clone() if carry == "cloned" else s.detach() for s in states)
+
+
+def test_states_from_elsewhere_are_told():
+    model = Streaming()
+    _, pruner = distilled(model, select=lambda output: output[0])
+    zero = (torch.zeros(1, 4, 16), torch.zeros(1, 4, 16))
+    for x in pieces(2):  # zero is nobody's
+        logits, states = model(x, zero)
+        pruner.loss(task_loss(logits, batch(0)[1]))
+        pruner.step()
+    _, states = model(pieces(1)[0], tuple(s.detach() + 1 for s in states))
+    with pytest.warns(ScheduleWarning, match="goes on from the student's, not from its own"):
+        pruner.loss(torch.zeros(()))

@@ -18,6 +18,7 @@ from csbrnn.pruning import (
     ThresholdPruning,
     prune_,
     pruner_of,
+    pruners_of,
 )
 
 from .models import Tagger, batch, recipe, task_loss, train
@@ -342,3 +343,48 @@ def test_a_model_moved_to_another_dtype_keeps_its_mask():
     model.double()
     pruner.step()
     assert pruner.report().density == 0.25
+
+
+def test_a_weight_has_one_pruner():
+    model = Tagger()
+    part = prune_(model.encoder, recipe())
+    message = "encoder.weight_ih_l0 is being pruned already, with another part"
+    with pytest.raises(RecipeError, match=message):
+        prune_(model, recipe())
+    assert pruners_of(model) == pruners_of(model.encoder) == [part]
+    assert pruners_of(model.head) == []
+    part.detach()
+    whole = prune_(model, recipe())
+    with pytest.raises(RecipeError, match="weight_ih_l0 is being pruned already"):
+        prune_(model.encoder, recipe())
+    assert pruners_of(model.encoder) == [whole]
+    whole.detach()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d.pop("recipe"),
+        lambda d: d.update(state=None),
+        lambda d: d["state"].pop("targets"),
+        lambda d: d["state"].update(step="3"),
+        lambda d: d["state"]["targets"].update({"encoder.weight_ih_l0": {}}),
+        lambda d: d.update(finalized="no"),
+        lambda d: d.update(teacher=3),
+    ],
+)
+def test_damaged_checkpoints_are_refused(damage):
+    pruner = prune_(Tagger(), recipe(ADMM(4, 4, interval=2)))
+    data = pruner.state_dict()
+    damage(data)
+    with pytest.raises(RecipeError, match="must hold what"):
+        pruner.load_state_dict(data)
+    pruner.detach()
+
+
+@pytest.mark.parametrize("data", ["text", None, {}, {"version": 0}])
+def test_what_is_no_checkpoint(data):
+    pruner = prune_(Tagger(), recipe(ADMM(4, 4, interval=2)))
+    with pytest.raises(RecipeError, match="must be of version 1"):
+        pruner.load_state_dict(data)
+    pruner.detach()

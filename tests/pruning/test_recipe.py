@@ -166,3 +166,27 @@ def test_refused_settings(build, message):
 
 def test_methods_are_listed_by_name():
     assert all(method.name == name for name, method in METHODS.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pattern": {"name": ["csb"]}}, r"a pattern's name must be one of .*, not \['csb'\]"),
+        ({"method": {"name": ["admm"]}}, "method must be a table with a name"),
+        (
+            {
+                "method": {
+                    "name": "group_lasso",
+                    "strength": 1.0,
+                    "lasso_steps": 9,
+                    "pruning": {"name": "gradual", "begin": 0, "ramp": 5, "end": 8},
+                }
+            },
+            "its name can be 'threshold' only, not 'gradual'",
+        ),
+    ],
+)
+def test_tables_of_another_kind(change, message):
+    plain = {"pattern": "csb", "density": 0.5, "method": {"name": "gradual", "begin": 0, "end": 1}}
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict(plain | change)

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from csbrnn.errors import RecipeError
-from csbrnn.patterns import CSB, Unstructured
+from csbrnn.errors import RecipeError, ScheduleWarning
+from csbrnn.patterns import CSB, BankBalanced, Block, RowBalanced, Unstructured
+from csbrnn.pruning import OneShot, Recipe, prune_
 from csbrnn.pruning.targets import find_targets, unwrap
 
 from .models import Tagger, recipe
@@ -149,3 +150,26 @@ def test_wrapped_models_are_unwrapped():
     wrapped = nn.DataParallel(model)
     wrapped._orig_mod = wrapped.module  # as torch.compile does
     assert unwrap(wrapped) is model
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rate", "least"),
+    [(BankBalanced(16), 20, 16), (RowBalanced(), 600, 64), (Block((16, 16)), 300, 10)],
+    ids=str,
+)
+def test_rates_that_leave_nothing_are_refused(pattern, rate, least):
+    model = nn.LSTM(64, 64)
+    message = r"weight_ih_l0: a density of 0\.\d+ would leave nothing: .* finds no place for as few"
+    with pytest.raises(RecipeError, match=message):
+        prune_(model, Recipe(pattern, pruning_rate=rate, method=OneShot()))
+    prune_(model, Recipe(pattern, pruning_rate=least, method=OneShot())).finalize()
+    assert model.weight_ih_l0.any()
+
+
+def test_a_shared_budget_that_leaves_a_matrix_nothing_is_told():
+    model = nn.LSTM(64, 64)
+    with torch.no_grad():
+        model.weight_ih_l0 *= 0.01
+    pruner = prune_(model, Recipe(CSB((4, 16)), pruning_rate=8, method=OneShot(), scope="global"))
+    with pytest.warns(ScheduleWarning, match="weight_ih_l0 lost every weight"):
+        pruner.finalize()

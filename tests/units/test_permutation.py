@@ -84,6 +84,13 @@ def test_a_recipe_goes_before_prune_():
     torch.testing.assert_close(torch.from_numpy(y).float(), model(x).detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_a_part_that_is_being_pruned_is_not_permuted():
+    model = Net(nn.GRU(5, 16, 2), 16)
+    prune_(model.rnn, Recipe(STRIPES, 0.25, OneShot()))
+    with pytest.raises(RecipeError, match="it is being pruned already"):
+        permute_(model, STRIPES, 0.25)
+
+
 def test_units_of_the_output_stay():
     model = nn.LSTM(5, 8, 2)
     result = permute_(model, STRIPES, 0.25)

@@ -17,7 +17,7 @@ from csbrnn.nn.trace import Trace, trace
 from csbrnn.nn.values import TensorKey
 from csbrnn.numerics import Precision
 from csbrnn.patterns import Pattern
-from csbrnn.pruning import pruner_of, unwrap
+from csbrnn.pruning import pruners_of, unwrap
 
 __all__ = ["pack"]
 
@@ -61,7 +61,7 @@ def pack(
             or for tokens "TB", "BT", "T", "B". Found by trying if left out.
         precision: What the matrices of recurrent and linear layers are stored in: "fp32", "bf16" or
             "int8"; see `csbrnn.model.quantize`. Left out, it is that of the recipe by which the
-            module is pruned, or fp32.
+            module, or a part of it, is pruned; or fp32.
         keep_fp32: Patterns of "layer/parameter" that are not rounded, besides what the recipe
             keeps.
 
@@ -70,8 +70,8 @@ def pack(
             for the precision, but some of its weights were not.
 
     Raises:
-        ArgumentError: ``module`` is no module, ``layout`` none of the above, or a precision or a
-            pattern of ``keep_fp32`` is unknown.
+        ArgumentError: ``module`` is no module, ``layout`` none of the above, a precision or a
+            pattern of ``keep_fp32`` is unknown, or parts are trained for different precisions.
         UnsupportedModelError: Something can't be carried: all reasons, each with its place.
     """
     if not isinstance(module, nn.Module):
@@ -80,15 +80,15 @@ def pack(
     if layout is not None and layout not in {text for rank in _READINGS for text in rank}:
         raise ArgumentError(f"layout must be one of {_READINGS}, not {layout!r}")
     lowering = read(module, trace(module), input_size, layout)
-    pruner = pruner_of(module)
-    if pruner is not None and not pruner.complete:
+    pruners = pruners_of(module)
+    if not all(pruner.complete for pruner in pruners):
         warnings.warn(
             f"{type(module).__name__} is packed before its pruning has ended: what is stored is "
             "neither the dense nor the pruned network. Finish the schedule and call finalize()",
             ScheduleWarning,
             stacklevel=2,
         )
-    storage = Storage(module, pattern, pruner)
+    storage = Storage(module, pattern, pruners)
     size = lowering.input_size
     assert size is not None
     result = packed.PackedModel(

@@ -46,7 +46,8 @@ def fitting_candidates(
         case BankBalanced(bank_size=size):
             return [SparseBanksCandidate(size)]
         case NM(m=size):
-            return [SparseBanksCandidate(size)]
+            # Below n of m, banks have slots that nothing is in.
+            return [SparseBanksCandidate(size), CSRCandidate()]
         case Block(block=block):
             return [
                 BSRCandidate(cut) for cut, _ in _cuts(block, block[0] or shape[0], shape, gates)

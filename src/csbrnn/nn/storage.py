@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
 from csbrnn import model as packed
+from csbrnn.errors import ArgumentError
 from csbrnn.formats import Candidate, DenseMatrix, Matrix, default_candidates, encode
 from csbrnn.nn.pattern_formats import fitting_candidates
 from csbrnn.nn.values import TensorKey, fp32_copy, tensor_key
@@ -29,24 +30,31 @@ class Storage:
     Args:
         module: Whose parameters the tensors are.
         pattern: What its weights follow, if known.
-        pruner: What prunes it, if anything.
+        pruners: What prunes it, or parts of it.
     """
 
-    def __init__(self, module: nn.Module, pattern: Pattern | None, pruner: Pruner | None) -> None:
-        self._pattern, self._pruner = pattern, pruner
-        self._keys: dict[TensorKey, list[str]] = {}
-        for name, parameter in module.named_parameters(remove_duplicate=False):
-            self._keys.setdefault(tensor_key(parameter), []).append(name)
+    def __init__(
+        self, module: nn.Module, pattern: Pattern | None, pruners: Sequence[Pruner]
+    ) -> None:
+        self._pattern, self._pruners = pattern, pruners
+        self._parameters = {tensor_key(parameter): parameter for parameter in module.parameters()}
         self._matrices: dict[TensorKey, DenseMatrix] = {}
-        # The qualified names of what each matrix is a copy of; none if it is no whole parameter.
-        self._names: dict[Matrix, list[str]] = {}
+        # Of what each matrix is a copy of: who prunes it, and its name there. None if it is no
+        # whole parameter.
+        self._known: dict[Matrix, list[tuple[Pruner, str]]] = {}
 
     def matrix(self, tensor: Tensor) -> Matrix:
         """Returns a copy of a weight matrix."""
         key = tensor_key(tensor)
         if key not in self._matrices:
             self._matrices[key] = matrix = DenseMatrix(fp32_copy(tensor))
-            self._names[matrix] = self._keys.get(key, [])
+            parameter = self._parameters.get(key)
+            if parameter is not None:
+                self._known[matrix] = [
+                    (pruner, name)
+                    for pruner in self._pruners
+                    for name in pruner.names_of(parameter)
+                ]
         return self._matrices[key]
 
     def vector(self, tensor: Tensor) -> packed.Vector:
@@ -66,8 +74,17 @@ class Storage:
         Returns:
             The model, and the matrices that are rounded now though they were not in training, if
             the pruner trained for this precision.
+
+        Raises:
+            ArgumentError: Parts of the module are trained for different precisions.
         """
-        trained = "fp32" if self._pruner is None else self._pruner.recipe.precision
+        precisions = sorted({pruner.recipe.precision for pruner in self._pruners} - {"fp32"})
+        if len(precisions) > 1 and precision is None:
+            raise ArgumentError(
+                f"parts of the module are trained for {' and '.join(precisions)}: pass precision=,"
+                " and name in keep_fp32 what must not be rounded to it"
+            )
+        trained = precisions[0] if precisions else "fp32"
         wanted = trained if precision is None else precision
         kept = {name for name, m in model.products.items() if trained != "fp32" and self._keeps(m)}
         keep_fp32 = [keep_fp32] if isinstance(keep_fp32, str) else list(keep_fp32)
@@ -88,14 +105,12 @@ class Storage:
         return packed.map_matrices(rounded, stored), untrained
 
     def _keeps(self, matrix: Matrix) -> bool:
-        """Whether the recipe names a weight in keep_fp32."""
-        pruner = self._pruner
-        return pruner is not None and any(map(pruner.keeps_fp32, self._names[matrix]))
+        """Whether a recipe names a weight in keep_fp32."""
+        return any(pruner.keeps_fp32(name) for pruner, name in self._known.get(matrix, ()))
 
     def _is_trained(self, matrix: Matrix) -> bool:
-        pruner = self._pruner
-        return pruner is not None and any(
-            pruner.precision_of(name) is not FP32 for name in self._names[matrix]
+        return any(
+            pruner.precision_of(name) is not FP32 for pruner, name in self._known.get(matrix, ())
         )
 
     def _encode(self, matrix: Matrix, precision: Precision) -> Matrix:
@@ -109,10 +124,12 @@ class Storage:
     def _candidates(self, matrix: Matrix) -> list[Candidate] | None:
         """The formats that fit a matrix's pattern; None where that is to be found by trying."""
         pattern, pieces, diagonal = self._pattern, 1, False
-        if pattern is None and self._pruner is not None and self._names[matrix]:
-            name = self._names[matrix][0]
-            pattern, pieces = self._pruner.pattern_of(name), self._pruner.pieces_of(name)
-            diagonal = self._pruner.recipe.keep_diagonal
+        if pattern is None:
+            for pruner, name in self._known.get(matrix, ()):
+                if (known := pruner.pattern_of(name)) is not None:
+                    pattern, pieces = known, pruner.pieces_of(name)
+                    diagonal = pruner.recipe.keep_diagonal
+                    break
         candidates = None if pattern is None else fitting_candidates(pattern, matrix.shape, pieces)
         if candidates is not None and diagonal:
             # A diagonal beside the pattern lies across its blocks: others may hold it better.

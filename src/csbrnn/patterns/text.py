@@ -70,7 +70,7 @@ def pattern_from_dict(data: Mapping[str, Any]) -> Pattern:
     """
     fields = dict(data)
     name = fields.pop("name", None)
-    if name not in PATTERNS:
+    if not isinstance(name, str) or name not in PATTERNS:
         raise ArgumentError(f"a pattern's name must be one of {', '.join(PATTERNS)}, not {name!r}")
     known = [field.name for field in dataclasses.fields(PATTERNS[name])]
     unknown = [key for key in fields if key not in known]

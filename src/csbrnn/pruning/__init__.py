@@ -18,6 +18,7 @@ from csbrnn.pruning.lasso_strength import lasso_strength as lasso_strength
 from csbrnn.pruning.method import Method as Method
 from csbrnn.pruning.prune import prune_ as prune_
 from csbrnn.pruning.prune import pruner_of as pruner_of
+from csbrnn.pruning.prune import pruners_of as pruners_of
 from csbrnn.pruning.pruner import Pruner as Pruner
 from csbrnn.pruning.recipe import Recipe as Recipe
 from csbrnn.pruning.sensitivity import fisher_sensitivity as fisher_sensitivity
@@ -42,5 +43,6 @@ __all__ = [
     "loss_sensitivity",
     "prune_",
     "pruner_of",
+    "pruners_of",
     "unwrap",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from csbrnn.errors import ArgumentError
 from csbrnn.patterns import Pattern, parse_pattern
+from csbrnn.pruning.projection import Projection
 from csbrnn.pruning.recipe import Recipe
 from csbrnn.pruning.targets import Target, find_targets, unwrap
 
@@ -113,7 +114,10 @@ def choose_blocks(
         dataclasses.replace(recipe, patterns={"*": pattern})
     targets = find_targets(unwrap(model), recipe)
     options = [
-        [_option(target, pattern, cost, worth or _energy) for pattern in known]
+        [
+            _option(dataclasses.replace(target, pattern=p), recipe.scope, cost, worth or _energy)
+            for p in known
+        ]
         for target in targets
     ]
     own = [next(o for o in few if o.pattern == recipe.pattern) for few in options]
@@ -146,9 +150,9 @@ def _spend(options: Sequence[Sequence[Option]], limit: float) -> list[Option]:
         chosen[number] = option
 
 
-def _option(target: Target, pattern: Pattern, cost: Measure, worth: Measure) -> Option:
-    weight = target.parameter.detach().float()
-    projected = pattern.project(weight, target.density)
+def _option(target: Target, scope: str, cost: Measure, worth: Measure) -> Option:
+    weight, pattern = target.parameter.detach().float(), target.pattern
+    (projected,) = Projection([target], scope).project([weight], [target.density])
     numbers = [float(measure(target.name, pattern, projected)) for measure in (cost, worth)]
     if not all(math.isfinite(number) for number in numbers):
         raise ArgumentError(

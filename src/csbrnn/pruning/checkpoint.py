@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
+from csbrnn.checks import is_integer
 from csbrnn.errors import RecipeError
 from csbrnn.pruning.recipe import Recipe
 from csbrnn.pruning.state import PruningState
@@ -21,10 +24,16 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
     Raises:
         RecipeError: They differ from those at hand; the message lists all differences.
     """
-    if data.get("version") != STATE_VERSION:
+    version = data.get("version") if isinstance(data, Mapping) else data
+    if version != STATE_VERSION:
         raise RecipeError(
-            f"a pruner's checkpoint must be of version {STATE_VERSION}, not"
-            f" {data.get('version')!r}; was it written by pruner.state_dict()?"
+            f"a pruner's checkpoint must be of version {STATE_VERSION}, not {version!r:.80}; was it"
+            " written by pruner.state_dict()?"
+        )
+    if not _is_whole(data):
+        raise RecipeError(
+            "a pruner's checkpoint must hold what pruner.state_dict() returned, but some of it is"
+            " missing or of another type"
         )
     mine, saved = recipe.to_dict(), _complete(data["recipe"])
     differing = [key for key in mine | saved if mine.get(key) != saved.get(key)]
@@ -40,6 +49,28 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
             "a checkpoint must be resumed with the recipe and the model it was written for,"
             f" but {', '.join(differing)} differ; build both as before"
         )
+
+
+def _is_whole(data: Mapping[str, Any]) -> bool:
+    """Whether all entries are there, and of the types that they have."""
+    state = data.get("state")
+    if not (
+        isinstance(data.get("recipe"), Mapping)
+        and isinstance(data.get("finalized"), bool)
+        and isinstance(data.get("teacher"), Mapping | None)
+        and isinstance(state, Mapping)
+        and is_integer(state.get("step"), 0)
+        and isinstance(state.get("relaxation"), float | None)
+        and isinstance(state.get("targets"), Mapping)
+    ):
+        return False
+    return all(
+        isinstance(entry, Mapping)
+        and isinstance(entry.get("dropped"), Tensor | None)
+        and isinstance(entry.get("variables"), Mapping)
+        and all(isinstance(value, Tensor) for value in entry["variables"].values())
+        for entry in state["targets"].values()
+    )
 
 
 def _complete(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError, RecipeError
+from csbrnn.pruning.carried_states import CarriedStates
 from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.weak_hook import WeakHook
 
@@ -66,7 +67,8 @@ class Distiller:
     """A frozen teacher beside a model: it sees what the model sees in training mode.
 
     A forward hook on the model runs the teacher on the same inputs, under the same autocast, and
-    keeps both logits until the loss asks for them.
+    keeps both logits until the loss asks for them. Where the model gets back states that it
+    returned last, the teacher gets its own.
 
     Args:
         settings: How to distill.
@@ -96,6 +98,7 @@ class Distiller:
         self.teacher = (_copy(model) if teacher is None else teacher).eval().requires_grad_(False)
         self._select = select or _first_tensor
         self._logits: tuple[Tensor, Tensor] | None = None
+        self._states = CarriedStates()
         self.overwritten = False
         self._handle: RemovableHandle = model.register_forward_hook(
             WeakHook(self, Distiller.observe), with_kwargs=True
@@ -112,7 +115,8 @@ class Distiller:
         if first is not None and first.device != student.device:
             self.teacher.to(student.device)
         with torch.no_grad():
-            teacher = self._select(self.teacher(*args, **kwargs))
+            answer = self.teacher(*self._states.exchanged(args), **self._states.exchanged(kwargs))
+        teacher = self._select(answer)
         if teacher.shape != student.shape:
             raise RecipeError(
                 "teacher and student must give logits of one shape, but gave"
@@ -121,6 +125,7 @@ class Distiller:
             )
         self.overwritten = self.overwritten or self._logits is not None
         self._logits = (student, teacher)
+        self._states.remember(output, answer, student)
 
     def loss(self, task_loss: Tensor) -> Tensor:
         """Mixes the task's loss with the divergence from the teacher.
@@ -147,6 +152,11 @@ class Distiller:
             positions = student.numel() // max(1, student.shape[settings.class_dim])
             scale = settings.temperature**2 / max(1, positions)
         return (1 - settings.weight) * task_loss + settings.weight * scale * divergence
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the teacher was given states that are not its own."""
+        return self._states.foreign
 
     def discard(self) -> None:
         """Forgets the captured logits, and the graph they hold."""

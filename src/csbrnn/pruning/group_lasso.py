@@ -65,8 +65,11 @@ class GroupLasso(Method):
             reasons.append(f"strength must be a positive number, not {self.strength!r}")
         pruning: Any = self.pruning
         if isinstance(pruning, Mapping):
-            settings = {key: value for key, value in pruning.items() if key != "name"}
+            settings = dict(pruning)
+            kind = settings.pop("name", ThresholdPruning.name)
             try:
+                if kind != ThresholdPruning.name:
+                    raise TypeError(f"its name can be {ThresholdPruning.name!r} only, not {kind!r}")
                 object.__setattr__(self, "pruning", ThresholdPruning(**settings))
             except TypeError as error:
                 known = ", ".join(f.name for f in dataclasses.fields(ThresholdPruning))

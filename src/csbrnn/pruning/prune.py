@@ -11,7 +11,7 @@ from csbrnn.pruning.pruner import Pruner
 from csbrnn.pruning.recipe import Recipe
 from csbrnn.pruning.targets import unwrap
 
-__all__ = ["prune_", "pruner_of"]
+__all__ = ["prune_", "pruner_of", "pruners_of"]
 
 
 def prune_(
@@ -71,3 +71,9 @@ def prune_(
 def pruner_of(model: nn.Module) -> Pruner | None:
     """Returns the pruner of a model (wrapped or not), or None if it is not being pruned."""
     return pruners.get(unwrap(model))
+
+
+def pruners_of(model: nn.Module) -> list[Pruner]:
+    """Returns all pruners that hold weights of a model: its own, of parts of it, of its owner."""
+    parameters = {id(parameter) for parameter in model.parameters()}
+    return [pruner for pruner in list(pruners.values()) if pruner.holds(parameters)]

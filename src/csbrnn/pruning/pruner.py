@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, final
 
@@ -19,6 +19,7 @@ from csbrnn.pruning.distill import Distiller, Select
 from csbrnn.pruning.forward_rounding import ForwardRounding
 from csbrnn.pruning.lifetime import Progress, farewell, pruners
 from csbrnn.pruning.recipe import Recipe
+from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.report import Report, report
 from csbrnn.pruning.state import PruningState
 from csbrnn.pruning.tampering import check_parameters, check_start
@@ -46,9 +47,21 @@ class Pruner:
         self.recipe = recipe
         self._model = weakref.ref(model)
         targets = find_targets(model, recipe)
+        rounded = find_rounded(model, recipe)
+        held = {id(target.parameter): target.name for target in targets}
+        held |= {id(weight.parameter): weight.names[0] for weight in rounded}
+        refuse(
+            f"can't prune {type(model).__name__}",
+            [
+                f"{name} is being pruned already, with another part of the model or with the whole"
+                " of which this is a part; detach() that pruner, or exclude the weight"
+                for number, name in held.items()
+                if any(pruner.holds({number}) for pruner in list(pruners.values()))
+            ],
+        )
+        self._held = frozenset(held)
         units = UnitProjection(model, targets) if recipe.scope == "units" else None
         self._state = PruningState(targets, recipe.scope, units)
-        rounded = find_rounded(model, recipe)
         self._distiller = (
             Distiller(recipe.distill, model, teacher, select) if recipe.distill else None
         )
@@ -124,6 +137,13 @@ class Pruner:
                     "overwritten",
                     "the model ran more than once before loss(): distillation sees the last"
                     " forward pass only; call loss() after each",
+                )
+            if self._distiller.strayed:
+                self._warn_once(
+                    "strayed",
+                    "the model was given states that it did not return in its last forward pass:"
+                    " the teacher goes on from the student's, not from its own; train one stream"
+                    " after the other, or begin from zero",
                 )
         penalty = self.penalty()
         if self._losses == _LOSSES_WITHOUT_STEP:
@@ -202,6 +222,12 @@ class Pruner:
         with torch.no_grad():
             self.recipe.method.finalize(self._state)
             self._state.enforce()
+        if empty := [t.name for t in self._state.targets if not bool(t.parameter.any())]:
+            self._warn_once(
+                "empty",
+                f"{', '.join(empty)} lost every weight: nothing that they read has an effect any"
+                " more; take a lower rate, or a budget for each matrix (scope='matrix')",
+            )
         self._rounding.project()
         self._dismiss_teacher()
         self._finalized = True
@@ -227,6 +253,18 @@ class Pruner:
         return report(
             self._state, self.phase, total_steps, self.recipe.precision if self.rounding else None
         )
+
+    def holds(self, parameters: Collection[int]) -> bool:
+        """Returns whether it prunes or rounds one of some parameters, given by their ``id``."""
+        return not self._held.isdisjoint(parameters)
+
+    def names_of(self, parameter: Tensor) -> tuple[str, ...]:
+        """Returns the qualified names of a parameter in the model; none if it has none there."""
+        model = self._model()
+        if model is None:
+            return ()
+        every = model.named_parameters(remove_duplicate=False)
+        return tuple(name for name, known in every if known is parameter)
 
     def pattern_of(self, parameter_name: str) -> Pattern | None:
         """Returns the pattern of a weight by its qualified name; None if it is not pruned."""

@@ -201,12 +201,13 @@ class Recipe:
 
 
 def _read_method(data: Any) -> Method:
-    if not isinstance(data, Mapping) or data.get("name") not in METHODS:
+    name = data.get("name") if isinstance(data, Mapping) else None
+    if not isinstance(name, str) or name not in METHODS:
         raise RecipeError(
             f"method must be a table with a name, one of {', '.join(METHODS)}, not {data!r}"
         )
     settings = {key: value for key, value in data.items() if key != "name"}
-    return _build(f"method {data['name']!r}", METHODS[data["name"]], settings)
+    return _build(f"method {name!r}", METHODS[name], settings)
 
 
 def _build(what: str, cls: type[T], settings: Any) -> T:

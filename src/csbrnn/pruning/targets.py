@@ -13,7 +13,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from csbrnn.errors import ArgumentError
 from csbrnn.numerics import FP32, Precision, precision_of
-from csbrnn.patterns import Pattern
+from csbrnn.patterns import MaskPattern, Pattern
+from csbrnn.patterns.base import budget
 from csbrnn.pruning.forward_rounding import RoundedWeight
 from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.rounding import ROUNDING_DTYPES
@@ -120,6 +121,7 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
     reasons += _shared_outside(model, chosen)
 
     targets = []
+    by_gate = recipe.scope == "gate"
     for parameter, gates, aliases in chosen.values():
         pattern = _first_match(recipe.patterns, aliases, recipe.pattern)
         density = _first_match(recipe.densities, aliases, recipe.density)
@@ -132,19 +134,25 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
                 f"{aliases[0]}: {pattern} has a density of {pattern.max_density:g} or less, not"
                 f" {density:g}"
             )
+        diagonal = recipe.keep_diagonal and _is_square_recurrent(parameter, gates, aliases[0])
+        shares = diagonal or recipe.scope not in ("matrix", "gate")
+        reason = (
+            None if shares else _why_empty(pattern, density, parameter, gates if by_gate else 1)
+        )
+        if reason is not None:
+            reasons.append(f"{aliases[0]}: {reason}")
         sensitivity = _first_match(recipe.sensitivities, aliases, None)
         if sensitivity is not None and len(sensitivity) not in (1, gates):
             reasons.append(
                 f"{aliases[0]}: sensitivities must be one factor, or one for each of its {gates}"
                 f" gates, not {len(sensitivity)}"
             )
-        diagonal = recipe.keep_diagonal and _is_square_recurrent(parameter, gates, aliases[0])
         targets.append(
             Target(
                 names=tuple(aliases),
                 parameter=parameter,
                 gates=gates,
-                pieces=gates if recipe.scope == "gate" else 1,
+                pieces=gates if by_gate else 1,
                 pattern=pattern,
                 density=density,
                 keep_diagonal=diagonal,
@@ -224,6 +232,27 @@ def _why_not_rounded(parameter: nn.Parameter, precision: Precision) -> str | Non
     if problem := precision.column_problem(parameter.shape[1]):
         return f"{problem}; name it in keep_fp32"
     return None
+
+
+def _why_empty(
+    pattern: Pattern, density: float, parameter: nn.Parameter, pieces: int
+) -> str | None:
+    """Why not one weight would be left, of a weight that has a budget of its own."""
+    if not isinstance(pattern, MaskPattern) or parameter.ndim != 2:
+        return None
+    shape = (parameter.shape[0] // pieces, parameter.shape[1])
+    numel = shape[0] * shape[1]
+    if numel == 0 or budget(numel, density) >= pattern.unit(shape):
+        return None
+    try:
+        if bool(pattern.mask(parameter.new_ones(shape), density).any()):
+            return None
+    except ArgumentError:
+        return None  # which is told elsewhere
+    return (
+        f"a density of {density:g} would leave nothing: {pattern} finds no place for as few as"
+        f" {budget(numel, density)} of {numel} weights; keep more, or take a finer pattern"
+    )
 
 
 def _why_no_values(parameter: nn.Parameter) -> str | None:

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from csbrnn.errors import RecipeError
 from csbrnn.patterns import MaskPattern, Pattern
-from csbrnn.pruning import ADMM, Recipe, pruner_of, unwrap
+from csbrnn.pruning import ADMM, Recipe, pruners_of, unwrap
 from csbrnn.pruning.projection import Projection
 from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.targets import Target, find_targets
@@ -93,7 +93,7 @@ def permute_(
         # The method plays no part; this one goes with every pattern.
         recipe = Recipe(pattern, density, ADMM(1, 0, interval=1))
     what = f"can't permute {type(model).__name__}"
-    if pruner_of(model) is not None:
+    if pruners_of(model):
         raise RecipeError(
             f"{what}: it is being pruned already, and its masks would not move along; permute"
             " before prune_"

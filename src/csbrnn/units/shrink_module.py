@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from csbrnn import model as packed
 from csbrnn.errors import UnsupportedModelError
 from csbrnn.nn.recurrent import Recurrent
-from csbrnn.pruning import pruner_of, unwrap
+from csbrnn.pruning import pruners_of, unwrap
 from csbrnn.units.module import ModuleUnits, units_of
 from csbrnn.units.shrinking import Kept, kept_units, places, resized, state_sizes
 
@@ -31,8 +31,7 @@ def shrink_module(module: nn.Module) -> nn.Module:
         UnsupportedModelError: The module can't be followed; with all reasons.
     """
     module = unwrap(module)
-    pruner = pruner_of(module)
-    if pruner is not None and not pruner.complete:
+    if not all(pruner.complete for pruner in pruners_of(module)):
         raise UnsupportedModelError(
             f"can't shrink {type(module).__name__}",
             ["its pruning has not ended: finish the schedule and call pruner.finalize()"],

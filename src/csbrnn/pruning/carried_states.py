@@ -1,0 +1,70 @@
+"""`CarriedStates`: a teacher's own states, where a student gets back what it returned before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, final
+
+from torch import Tensor
+
+__all__ = ["CarriedStates"]
+
+
+@final
+class CarriedStates:
+    """Pairs of what student and teacher returned last: what comes back is the teacher's for him.
+
+    A loop that cuts long sequences passes the states that one call returned to the next. A teacher
+    that is given the student's would go on from states in which it never would have been.
+
+    Attributes:
+        foreign: Whether something like a state came that the student has not returned last, nor
+            is it zero: the teacher got it as it was.
+    """
+
+    def __init__(self) -> None:
+        self.foreign = False
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def remember(self, student: Any, teacher: Any, logits: Tensor) -> None:
+        """Takes what both returned from one call, all tensors but the student's logits."""
+        pairs = zip(_tensors(student), _tensors(teacher), strict=False)
+        self._pairs = [
+            (mine.detach(), his.detach())
+            for mine, his in pairs
+            if mine is not logits and mine.is_floating_point() and mine.shape == his.shape
+        ]
+
+    def exchanged(self, value: Any) -> Any:
+        """Returns arguments with the teacher's tensors in place of the student's."""
+        if isinstance(value, Tensor):
+            return self._of_teacher(value)
+        if isinstance(value, Mapping):
+            return {key: self.exchanged(item) for key, item in value.items()}
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(self.exchanged, value))
+        if isinstance(value, tuple | list):
+            return type(value)(map(self.exchanged, value))
+        return value
+
+    def _of_teacher(self, given: Tensor) -> Tensor:
+        alike = [
+            (mine, his)
+            for mine, his in self._pairs
+            if mine.shape == given.shape and mine.dtype == given.dtype
+        ]
+        for mine, his in alike:
+            # Detached it is the same memory, cloned or moved it has the same values.
+            if mine.data_ptr() == given.data_ptr() or bool((mine == given.to(mine.device)).all()):
+                return his
+        if alike and bool(given.any()):
+            self.foreign = True
+        return given
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
