@@ -121,7 +121,6 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
     reasons += _shared_outside(model, chosen)
 
     targets = []
-    by_gate = recipe.scope == "gate"
     for parameter, gates, aliases in chosen.values():
         pattern = _first_match(recipe.patterns, aliases, recipe.pattern)
         density = _first_match(recipe.densities, aliases, recipe.density)
@@ -135,11 +134,9 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
                 f" {density:g}"
             )
         diagonal = recipe.keep_diagonal and _is_square_recurrent(parameter, gates, aliases[0])
-        shares = diagonal or recipe.scope not in ("matrix", "gate")
-        reason = (
-            None if shares else _why_empty(pattern, density, parameter, gates if by_gate else 1)
-        )
-        if reason is not None:
+        pieces = gates if recipe.scope == "gate" else 1
+        has_own_budget = recipe.scope in ("matrix", "gate") and not diagonal
+        if has_own_budget and (reason := _why_empty(pattern, density, parameter, pieces)):
             reasons.append(f"{aliases[0]}: {reason}")
         sensitivity = _first_match(recipe.sensitivities, aliases, None)
         if sensitivity is not None and len(sensitivity) not in (1, gates):
@@ -152,7 +149,7 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
                 names=tuple(aliases),
                 parameter=parameter,
                 gates=gates,
-                pieces=gates if by_gate else 1,
+                pieces=pieces,
                 pattern=pattern,
                 density=density,
                 keep_diagonal=diagonal,
