@@ -94,3 +94,15 @@ def test_the_module_trains_and_leaves_the_packed_model_alone():
 def test_an_invalid_model_is_refused():
     with pytest.raises(UnsupportedModelError, match="layers, not 0"):
         to_torch(PackedModel((), Features(3), "rnn"))
+
+
+def test_a_projection_that_is_not_narrower_is_no_torch_lstm():
+    packed = pack(Recurrent(cells.LSTM_PROJECTION, 3, 4, proj_size=4))
+    module = to_torch(packed)
+    (recurrent,) = (m for m in module.modules() if isinstance(m, Recurrent))
+    assert recurrent.stack.proj_size == 4
+    xs = torch.randn(5, 3)
+    expected, _ = run_reference(packed, xs.numpy())
+    with torch.no_grad():
+        got = module(xs[:, None])[0][:, 0]
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)

@@ -9,7 +9,7 @@ import csbrnn
 from csbrnn import cells
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.model import run_reference
-from csbrnn.nn import Recurrent
+from csbrnn.nn import Recurrent, to_torch
 from csbrnn.pruning import Gradual, Recipe, prune_
 from csbrnn.units import shrink
 from csbrnn.units.module import units_of
@@ -191,3 +191,21 @@ def test_a_cell_of_ones_own():
     assert smaller.rnn.stack.hidden_size == 6
     x = torch.randn(4, 2, 5)
     torch.testing.assert_close(smaller(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_layer_stays_wider_than_what_it_projects_to(bidirectional):
+    """torch.nn.LSTM takes a projection to as many values as it has units for none."""
+    torch.manual_seed(0)
+    model = nn.LSTM(5, 6, proj_size=4, bidirectional=bidirectional)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith("weight_hr"):
+                parameter[:, 4:] = 0
+    smaller = shrink(model)
+    assert (smaller.hidden_size, smaller.proj_size) == (5, 4)
+    x = torch.randn(3, 2, 5)
+    torch.testing.assert_close(smaller(x)[0], model(x)[0])
+    again = to_torch(shrink(csbrnn.pack(model)))
+    torch.testing.assert_close(again(x)[0], model(x)[0])

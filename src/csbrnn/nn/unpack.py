@@ -141,7 +141,8 @@ def _module_of(layer: packed.Layer, shared: dict[int, nn.Parameter]) -> nn.Modul
 def _recurrent_module(stack: Stack, *, biased: bool) -> nn.Module:
     sizes = (stack.input_size, stack.hidden_size, stack.num_layers)
     options: dict[str, Any] = {"bias": biased, "bidirectional": stack.bidirectional}
-    if stack.cell in (cells.LSTM, cells.LSTM_PROJECTION):
+    # torch.nn.LSTM projects to fewer values than it has units, or not at all.
+    if stack.cell in (cells.LSTM, cells.LSTM_PROJECTION) and stack.proj_size < stack.hidden_size:
         return nn.LSTM(*sizes, proj_size=stack.proj_size, **options)
     if stack.cell == cells.GRU:
         return nn.GRU(*sizes, **options)

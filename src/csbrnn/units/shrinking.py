@@ -70,7 +70,11 @@ def shrink(model: M) -> M:
 
 
 def kept_units(spaces: Spaces) -> Kept:
-    """Returns the units that stay: those that matter, and as many more as equal sizes need."""
+    """Returns the units that stay: those that matter, and as many more as sizes need.
+
+    Directions of a layer keep one size; and a layer that projects keeps more units than it projects
+    to, if it had more: torch.nn.LSTM tells a projection by that.
+    """
     live = live_units(spaces)
     for marks in live.values():
         # A layer can't be empty.
@@ -80,8 +84,10 @@ def kept_units(spaces: Spaces) -> Kept:
     changed = True
     while changed:
         changed = False
-        for family in families:
+        for family, wider_than in families:
             most = max(int(live[space].sum()) for space in family)
+            for space in wider_than:
+                most = max(most, int(live[space].sum()) + 1)
             for space in family:
                 missing = most - int(live[space].sum())
                 changed |= missing > 0
@@ -89,14 +95,20 @@ def kept_units(spaces: Spaces) -> Kept:
     return {space: np.flatnonzero(marks) for space, marks in live.items()}
 
 
-def _families(spaces: Spaces) -> list[list[Space]]:
-    """Spaces that must keep one size: the same dimension of one recurrent layer."""
-    return [
-        [spaces.state(layer.name, d, dimension) for d in layer.stack.directions()]
-        for layer in spaces.model.layers
-        if isinstance(layer, packed.Recurrent)
-        for dimension in sorted(layer.stack.cell.dimensions - {"input"})
-    ]
+def _families(spaces: Spaces) -> list[tuple[list[Space], list[Space]]]:
+    """Spaces of a layer that must keep one size; with each, spaces that must keep less."""
+    found = []
+    for layer in spaces.model.layers:
+        if isinstance(layer, packed.Recurrent):
+            stack = layer.stack
+            of = {
+                dimension: [spaces.state(layer.name, d, dimension) for d in stack.directions()]
+                for dimension in sorted(stack.cell.dimensions - {"input"})
+            }
+            for dimension, family in of.items():
+                less = dimension == "hidden" and 0 < stack.proj_size < stack.hidden_size
+                found.append((family, of["proj"] if less else []))
+    return found
 
 
 def places(axis: Sequence[Space], kept: Kept) -> NDArray[np.int64]:
