@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from csbrnn.checks import is_number, unknown_keys
+from csbrnn.checks import is_integer, is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
+from csbrnn.study.settling import parts_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
 from csbrnn.tasks.settings import read_tables, refusal, replaced
@@ -45,7 +46,8 @@ class Trial:
         training: How, equally long as the dense reference.
         dropout: Of the network while it is pruned.
         teacher: One of `TEACHERS`.
-        permute: Whether hidden units are put in a better order first; see `csbrnn.units.permute_`.
+        permute: Whether hidden units are put in a better order first (`csbrnn.units.permute_`), or
+            after how many steps towards the unstructured pattern (`csbrnn.study.settling`).
         choose: Patterns among which each matrix gets its own, besides the recipe's, in text form;
             see `csbrnn.study.shapes.chosen_patterns`.
         seed: Of the dense network and of the batches.
@@ -58,7 +60,7 @@ class Trial:
     training: Training
     dropout: float
     teacher: str
-    permute: bool
+    permute: bool | int
     choose: tuple[str, ...]
     seed: int
 
@@ -222,8 +224,12 @@ def _trial(
     teacher = method.get("teacher", TEACHERS[0])
     check_teacher(teacher)
     permute = method.get("permute", False)
-    if not isinstance(permute, bool):
-        raise ArgumentError(f"permute must be true or false, not {permute!r}")
+    if not isinstance(permute, bool) and not is_integer(permute, 1):
+        raise ArgumentError(
+            f"permute must be true, false or a number of steps, at least 1, not {permute!r}"
+        )
+    if permute and not isinstance(permute, bool):
+        parts_of(recipe, training, permute)  # refuses what can't be cut there
     choose = _candidates(method.get("choose", []), recipe)
     return Trial("", "", recipe, written, training, dropout, teacher, permute, choose, 0)
 

@@ -21,6 +21,7 @@ from csbrnn.nn import Recurrent, pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.study.job import REPORT, Job
+from csbrnn.study.settling import SETTLED, settle
 from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
@@ -30,6 +31,9 @@ from csbrnn.tasks.training import Training
 from csbrnn.units import permute_, shrink
 
 __all__ = ["PACKED", "read_report", "run_job"]
+
+_SETTLING = "settling.pt"
+"""Checkpoint of the steps before units are permuted."""
 
 PACKED = "int8"
 """Directory, within a job's own, of the packed model."""
@@ -61,24 +65,13 @@ def run_job(
     if "start" in job.needs:
         model.load_state_dict(load_weights(root / job.needs["start"]))
     model.to(device)
-    pruner = _pruner(job, root, task, network, model) if job.kind == "trial" else None
     clock = _StepClock(progress)
-    try:
-        task.train(
-            model,
-            Training(**job.settings["training"]),
-            checkpoint=directory / CHECKPOINT,
-            pruner=pruner,
-            progress=clock,
-        )
-        if not all(bool(value.isfinite().all()) for value in model.parameters()):
-            raise ArgumentError(f"{job.label}: training diverged; lower the learning rate")
-    except BaseException:
-        if pruner is not None:
-            pruner.detach()  # or it would warn, when it goes, that its schedule has not ended
-        raise
-    if pruner is not None:
-        pruner.finalize()
+    pruner = None
+    if job.kind == "trial":
+        pruner = _prune(job, root, task, model, clock)
+    else:
+        training = Training(**job.settings["training"])
+        _fit(job, task, model, training, directory / CHECKPOINT, None, clock)
     score = task.evaluate(model)
     report: dict[str, Any] = {
         "kind": job.kind,
@@ -98,7 +91,8 @@ def run_job(
     if job.kind != "trial":
         save_weights(model, directory)
     write_json(directory / REPORT, report)
-    (directory / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, _SETTLING, SETTLED):
+        (directory / name).unlink(missing_ok=True)
 
 
 def read_report(job: Job, root: Path) -> dict[str, Any]:
@@ -126,16 +120,55 @@ def _task(settings: str, data: str) -> Task:
     return task
 
 
-def _pruner(job: Job, root: Path, task: Task, network: Network, model: nn.Module) -> Pruner:
+def _prune(job: Job, root: Path, task: Task, model: nn.Module, clock: _StepClock) -> Pruner:
+    """Trains a trial's network to its end; returns its pruner, finalized."""
+    directory = job.directory(root)
     recipe = Recipe.from_dict(job.settings["recipe"])
-    if job.settings.get("permute"):
+    training = Training(**job.settings["training"])
+    permute = job.settings.get("permute")  # True: first of all; a number: after so many steps
+    if permute is True:
         permute_(model, recipe)
+    elif permute:
+
+        def train(recipe: Recipe, training: Training) -> None:
+            pruner = _pruner(job, root, task, model, recipe)
+            _fit(job, task, model, training, directory / _SETTLING, pruner, clock)
+            pruner.detach()
+
+        recipe, training = settle(model, (recipe, training), permute, directory, train)
+        clock.done_before = permute
     if "choose" in job.settings:
-        recipe = chosen_patterns(model, recipe, job.settings["choose"], job.directory(root))
+        recipe = chosen_patterns(model, recipe, job.settings["choose"], directory)
+    pruner = _pruner(job, root, task, model, recipe)
+    _fit(job, task, model, training, directory / CHECKPOINT, pruner, clock)
+    pruner.finalize()
+    return pruner
+
+
+def _fit(
+    job: Job,
+    task: Task,
+    model: nn.Module,
+    training: Training,
+    checkpoint: Path,
+    pruner: Pruner | None,
+    clock: _StepClock,
+) -> None:
+    try:
+        task.train(model, training, checkpoint=checkpoint, pruner=pruner, progress=clock)
+        if not all(bool(value.isfinite().all()) for value in model.parameters()):
+            raise ArgumentError(f"{job.label}: training diverged; lower the learning rate")
+    except BaseException:
+        if pruner is not None:
+            pruner.detach()  # or it would warn, when it goes, that its schedule has not ended
+        raise
+
+
+def _pruner(job: Job, root: Path, task: Task, model: nn.Module, recipe: Recipe) -> Pruner:
     if "teacher" not in job.needs:
         return prune_(model, recipe)
     taught_by = root / job.needs["teacher"]
-    teacher = task.build(network, seed=job.seed)
+    teacher = task.build(Network(**job.settings["network"]), seed=job.seed)
     teacher.load_state_dict(load_weights(taught_by))
     return prune_(model, recipe, teacher=Remembering(teacher, answers_of(taught_by)))
 
@@ -211,6 +244,8 @@ class _StepClock:
         self._progress = progress
         self._last: float | None = None
         self._durations: list[float] = []
+        self.done_before = 0
+        """Steps of the part of the training that came before."""
 
     def __call__(self, done: int, loss: float) -> None:
         now = time.perf_counter()
@@ -218,7 +253,7 @@ class _StepClock:
             self._durations.append(now - self._last)
         self._last = now
         if self._progress is not None:
-            self._progress(done, loss)
+            self._progress(self.done_before + done, loss)
 
     @property
     def median_ms(self) -> float | None:
