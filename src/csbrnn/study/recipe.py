@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from csbrnn.checks import is_integer, is_number, unknown_keys
+from csbrnn.checks import is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
-from csbrnn.study.settling import parts_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
 from csbrnn.tasks.settings import read_tables, refusal, replaced
+from csbrnn.tasks.settling import check_permute
 from csbrnn.tasks.task import Network, Task
 from csbrnn.tasks.training import Training
 
@@ -47,7 +47,7 @@ class Trial:
         dropout: Of the network while it is pruned.
         teacher: One of `TEACHERS`.
         permute: Whether hidden units are put in a better order first (`csbrnn.units.permute_`), or
-            after how many steps towards the unstructured pattern (`csbrnn.study.settling`).
+            after how many steps towards the unstructured pattern (`csbrnn.tasks.settling`).
         choose: Patterns among which each matrix gets its own, besides the recipe's, in text form;
             see `csbrnn.study.shapes.chosen_patterns`.
         seed: Of the dense network and of the batches.
@@ -224,12 +224,7 @@ def _trial(
     teacher = method.get("teacher", TEACHERS[0])
     check_teacher(teacher)
     permute = method.get("permute", False)
-    if not isinstance(permute, bool) and not is_integer(permute, 1):
-        raise ArgumentError(
-            f"permute must be true, false or a number of steps, at least 1, not {permute!r}"
-        )
-    if permute and not isinstance(permute, bool):
-        parts_of(recipe, training, permute)  # refuses what can't be cut there
+    check_permute(permute, recipe, training)
     choose = _candidates(method.get("choose", []), recipe)
     return Trial("", "", recipe, written, training, dropout, teacher, permute, choose, 0)
 

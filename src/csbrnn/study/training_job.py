@@ -21,19 +21,16 @@ from csbrnn.nn import Recurrent, pack
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.study.job import REPORT, Job
-from csbrnn.study.settling import SETTLED, settle
 from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
+from csbrnn.tasks.settling import SETTLED, SETTLING, settle
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_, shrink
 
 __all__ = ["PACKED", "read_report", "run_job"]
-
-_SETTLING = "settling.pt"
-"""Checkpoint of the steps before units are permuted."""
 
 PACKED = "int8"
 """Directory, within a job's own, of the packed model."""
@@ -91,7 +88,7 @@ def run_job(
     if job.kind != "trial":
         save_weights(model, directory)
     write_json(directory / REPORT, report)
-    for name in (CHECKPOINT, _SETTLING, SETTLED):
+    for name in (CHECKPOINT, SETTLING, SETTLED):
         (directory / name).unlink(missing_ok=True)
 
 
@@ -132,7 +129,7 @@ def _prune(job: Job, root: Path, task: Task, model: nn.Module, clock: _StepClock
 
         def train(recipe: Recipe, training: Training) -> None:
             pruner = _pruner(job, root, task, model, recipe)
-            _fit(job, task, model, training, directory / _SETTLING, pruner, clock)
+            _fit(job, task, model, training, directory / SETTLING, pruner, clock)
             pruner.detach()
 
         recipe, training = settle(model, (recipe, training), permute, directory, train)

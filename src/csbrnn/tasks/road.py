@@ -26,12 +26,14 @@ from csbrnn.tasks.roads import (
     save_weights,
 )
 from csbrnn.tasks.settings import replaced
+from csbrnn.tasks.settling import SETTLED, SETTLING, check_permute, settle
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
+from csbrnn.units import permute_
 
 __all__ = ["METHOD_KEYS", "Road", "Trained", "forget"]
 
-METHOD_KEYS: Final = ("training", "dropout", "teacher")
+METHOD_KEYS: Final = ("training", "dropout", "teacher", "permute")
 """Keys of a [method] table that are no fields of a `csbrnn.pruning.Recipe`."""
 
 Watch = Callable[[nn.Module, int, float], object]
@@ -72,6 +74,8 @@ class Road:
         recipe: Fields of a `csbrnn.pruning.Recipe` but for pattern and rate.
         dropout: Of networks while they are pruned; None for the same as before.
         teacher: One of `TEACHERS`.
+        permute: Whether hidden units are put in a better order before pruning, or after how many
+            steps towards the unstructured pattern (`csbrnn.tasks.settling`).
         device: What to train on, as torch names it.
     """
 
@@ -82,6 +86,7 @@ class Road:
     recipe: Mapping[str, Any]
     dropout: float | None = None
     teacher: str = TEACHERS[0]
+    permute: bool | int = False
     device: str = "cpu"
 
     @classmethod
@@ -120,6 +125,7 @@ class Road:
             {key: value for key, value in method.items() if key not in METHOD_KEYS},
             dropout,
             teacher,
+            method.get("permute", False),
         )
 
     def recipe_for(self, pattern: str, pruning_rate: float, **fields: Any) -> Recipe:
@@ -133,6 +139,7 @@ class Road:
             raise ArgumentError(f"[method] must leave out {', '.join(fixed)}: it is varied")
         recipe = Recipe.from_dict(given | {"pattern": pattern, "pruning_rate": pruning_rate})
         check_schedule(recipe, self.pruned)
+        check_permute(self.permute, recipe, self.pruned)
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,6 +153,8 @@ class Road:
             "recipe": dict(self.recipe),
             "dropout": self.dropout,
             "teacher": self.teacher,
+            # A setting that came later must not make older logs another search's.
+            **({"permute": self.permute} if self.permute else {}),
         }
 
     def begin(
@@ -195,9 +204,14 @@ class Road:
         model.load_state_dict(load_weights(start))
         model.to(self.device)
         pruner = None
-        if recipe is not None:
-            pruner = self._prune(model, network, seed, recipe, teacher)
         training = onwards(self.finish if recipe is None else self.pruned, seed)
+        if recipe is not None:
+
+            def prune(recipe: Recipe) -> Pruner:
+                return self._prune(model, network, seed, recipe, teacher)
+
+            recipe, training = self._put_in_order(model, recipe, training, directory, prune, watch)
+            pruner = prune(recipe)
         try:
             self._train(model, training, directory, pruner, watch)
             if pruner is not None and _finite(model):
@@ -224,6 +238,30 @@ class Road:
         learned.load_state_dict(load_weights(teacher))
         return prune_(model, recipe, teacher=learned)
 
+    def _put_in_order(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        training: Training,
+        directory: Path,
+        prune: Callable[[Recipe], Pruner],
+        watch: Watch | None,
+    ) -> tuple[Recipe, Training]:
+        """Permutes units as the road says; returns what is to be done after that."""
+
+        def train(recipe: Recipe, training: Training) -> None:
+            pruner = prune(recipe)
+            try:
+                self._train(model, training, directory, pruner, watch, SETTLING)
+            finally:
+                pruner.detach()
+
+        if self.permute is True:
+            permute_(model, recipe)
+        elif self.permute:
+            return settle(model, (recipe, training), self.permute, directory, train)
+        return recipe, training
+
     def _train(
         self,
         model: nn.Module,
@@ -231,17 +269,14 @@ class Road:
         directory: Path,
         pruner: Pruner | None,
         watch: Watch | None,
+        checkpoint: str = CHECKPOINT,
     ) -> None:
         def progress(done: int, loss: float) -> None:
             if watch is not None:
-                watch(model, done, loss)
+                watch(model, training.skip + done, loss)
 
         self.task.train(
-            model,
-            training,
-            checkpoint=directory / CHECKPOINT,
-            pruner=pruner,
-            progress=progress,
+            model, training, checkpoint=directory / checkpoint, pruner=pruner, progress=progress
         )
 
 
@@ -256,7 +291,8 @@ def forget(directory: Path, *, unfinished: bool = False) -> None:
         unfinished: Whether to drop it even if training has not ended.
     """
     if unfinished or (directory / WEIGHTS).exists():
-        (directory / CHECKPOINT).unlink(missing_ok=True)
+        for name in (CHECKPOINT, SETTLING, SETTLED):
+            (directory / name).unlink(missing_ok=True)
 
 
 def _finite(model: nn.Module) -> bool:

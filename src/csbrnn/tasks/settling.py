@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
 
+from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError
 from csbrnn.files import replace_file
 from csbrnn.patterns import Unstructured
@@ -23,12 +24,35 @@ from csbrnn.pruning import ADMM, Recipe
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_
 
-__all__ = ["SETTLED", "parts_of", "settle"]
+__all__ = ["SETTLED", "SETTLING", "check_permute", "parts_of", "settle"]
+
+SETTLING: Final = "settling.pt"
+"""In a training's directory: the checkpoint of the steps without structure."""
 
 SETTLED: Final = "settled.pt"
-"""In a job's directory: the network with its units in their new order."""
+"""In a training's directory: the network with its units in their new order."""
 
 Stage = tuple[Recipe, Training]
+
+
+def check_permute(permute: Any, recipe: Recipe, training: Training) -> None:
+    """Refuses a value of the key ``permute`` of a method's table.
+
+    Args:
+        permute: True: units are put in order before pruning; a number: after so many steps.
+        recipe: Of the whole.
+        training: Of the whole.
+
+    Raises:
+        ArgumentError: It is something else, or the method can't be cut there.
+    """
+    if isinstance(permute, bool):
+        return
+    if not is_integer(permute, 1):
+        raise ArgumentError(
+            f"permute must be true, false or a number of steps, at least 1, not {permute!r}"
+        )
+    parts_of(recipe, training, permute)
 
 
 def parts_of(recipe: Recipe, training: Training, steps: int) -> tuple[Stage, Stage]:

@@ -1,20 +1,17 @@
 """Steps without structure first, then units in order, then the pattern."""
 
-import json
-
 import pytest
 import torch
 
 from csbrnn.errors import ArgumentError
 from csbrnn.patterns import Unstructured
 from csbrnn.pruning import ADMM, Gradual, Recipe
-from csbrnn.study import read_report, run_job
-from csbrnn.study.settling import SETTLED, parts_of
+from csbrnn.search.recipe import read_recipe
+from csbrnn.tasks.road import forget
+from csbrnn.tasks.settling import SETTLED, SETTLING, parts_of
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_
-
-from .test_recipe import SMALL
-from .test_training_job import jobs, text  # noqa: F401
+from search.recipes import recipe as tables
 
 STRIPES = "csb(block=4x8,row_group=4)"
 
@@ -48,45 +45,6 @@ def test_what_can_not_be_cut(method, steps, message):
         parts_of(Recipe(STRIPES, 0.25, method), Training(steps=100, learning_rate=0.1), steps)
 
 
-def trial(text, **changes):  # noqa: F811
-    methods = json.loads(json.dumps(SMALL["methods"]))
-    methods["admm"]["method"] |= {"admm_steps": 6, "retrain_steps": 4, "interval": 2}
-    methods["admm"] |= changes
-    trials = [{"patterns": ["stripes"], "pruning_rates": [4]}]
-    return jobs(text, methods=methods, trials=trials)
-
-
-def test_a_trial_permutes_after_some_steps_and_goes_on_after_a_kill(text, tmp_path):  # noqa: F811
-    start, dense, late = trial(text, permute=4)
-    plain = trial(text)[-1]
-    for job in (start, dense, plain):
-        run_job(job, tmp_path)
-    steps = []
-    run_job(late, tmp_path, progress=lambda done, _: steps.append(done))
-    whole = read_report(late, tmp_path)
-    assert steps == list(range(1, late.steps + 1))
-    assert whole["kept_weights"] == read_report(plain, tmp_path)["kept_weights"]
-    assert whole["score"] != read_report(plain, tmp_path)["score"]
-    left = {path.name for path in late.directory(tmp_path).iterdir()}
-    assert left == {"report.json", "int8"}
-
-    class KilledError(Exception):
-        pass
-
-    for last in (2, 4, 7):  # before, at and after the permutation
-        (late.directory(tmp_path) / "report.json").unlink()
-
-        def kill(done, _, last=last):
-            if done == last:
-                raise KilledError
-
-        with pytest.raises(KilledError):
-            run_job(late, tmp_path, progress=kill)
-        assert (late.directory(tmp_path) / SETTLED).exists() == (last > 4)
-        run_job(late, tmp_path)
-        assert read_report(late, tmp_path)["score"] == whole["score"]
-
-
 class Net(torch.nn.Module):
     """Units of one group read the same inputs, but the order of the units hides which."""
 
@@ -109,3 +67,45 @@ def test_what_is_hidden_in_the_order_of_the_units_is_found():
     torch.manual_seed(0)
     result = permute_(Net(), "csb(block=4x8,row_group=4)", 0.25)
     assert result.energy_after > 0.9 > result.energy_before
+
+
+@pytest.mark.parametrize("permute", [True, 4])
+def test_a_road_puts_units_in_order(tmp_path, permute):
+    changed = tables(tmp_path)
+    plain = read_recipe(changed).road
+    changed["method"]["permute"] = permute
+    read = read_recipe(changed)
+    road = read.road
+    assert plain.to_dict() | {"permute": permute} == road.to_dict()
+    start = road.begin(read.network, 0, tmp_path / "start")
+    steps = []
+
+    def go_on(road, name):
+        return road.go_on(
+            read.network,
+            0,
+            start,
+            tmp_path / name,
+            road.recipe_for(read.pattern, 4),
+            watch=lambda _, done, __: steps.append(done),
+        )
+
+    trained = go_on(road, "permuted")
+    assert steps == list(range(1, road.pruned.steps + 1))
+    assert trained.metric != go_on(plain, "plain").metric
+    weight = trained.model.rnn.weight_hh_l0
+    assert 0 < int(weight.count_nonzero()) <= weight.numel() // 4
+    assert go_on(road, "permuted").metric == trained.metric  # by what is left, to the bit
+    forget(tmp_path / "permuted")
+    assert not {SETTLED, SETTLING} & {path.name for path in (tmp_path / "permuted").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("permute", "message"),
+    [(0, "permute must be true, false or a number"), (11, "must lie in 4..8")],
+)
+def test_a_road_refuses_what_can_not_be_cut(tmp_path, permute, message):
+    changed = tables(tmp_path)
+    changed["method"]["permute"] = permute
+    with pytest.raises(ArgumentError, match=message):
+        read_recipe(changed)
