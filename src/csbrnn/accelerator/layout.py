@@ -28,7 +28,8 @@ class Layout:
         vector_used: Of a vector memory.
         x_used: Values of x.
         spaces: The spaces.
-        kinds: Vector or slice of a sum -> its space.
+        sum_spaces: Slice of a sum -> its space.
+        vector_spaces: Vector -> its space.
     """
 
     rows: dict[Slice, int]

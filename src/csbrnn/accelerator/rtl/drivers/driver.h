@@ -10,7 +10,7 @@
 
 namespace driver {
 
-constexpr uint64_t kMagic = 0x314d495362737263;  // file format 1, see outcome_files.py
+constexpr uint64_t kMagic = 0x314d495362737263;  // file format 1, see exchange.py
 enum State { kIdle = 0, kRunning = 1, kDone = 2, kError = 3 };
 
 struct Stimulus {
