@@ -277,7 +277,6 @@ class _Fixer:
         assert int(np.abs(t.weights).max(initial=0)) <= largest_value(self._arch.weight_bits)
         return Product(
             sum=p.sum,
-            first_row=0,
             source=p.source,
             first=p.first,
             weights=t.weights.astype(np.int32),

@@ -118,16 +118,13 @@ def compile_step(step: FixedStep, arch: Arch, *, balance: bool = True) -> Compil
     for part, values in step.constants.items():
         space = layout.vector_spaces[part]
         vector[space.group, layout.vectors[part] + space.slot] = values
-    source = step.input.source
     image = Image(
         arch=arch,
         program=program,
         streams=streams,
         vector=vector,
         x=np.zeros(arch.x, np.int64),
-        input_x=layout.x[source],
-        input_length=source.length,
-        input_frac=step.input.frac,
+        input_length=step.input.source.length,
         outputs=_outputs(arch, step, layout),
         output_size=step.output_size,
         kept=sum(len(k.rows) * len(k.cols) for found in kernels.values() for k in found),

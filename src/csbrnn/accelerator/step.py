@@ -23,11 +23,10 @@ __all__ = ["FixedStep", "Product", "Stage", "StepInput", "StepOutput", "VectorOp
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """``sum[first_row ..] += weights @ (source[first ..] << shift)``, in integers.
+    """``sum += weights @ (source[first ..] << shift)``, in integers.
 
     Attributes:
         sum: Name of the sum.
-        first_row: First row of the sum that it adds to.
         source: The vector that it reads, as it is written elsewhere.
         first: First element of the source that it reads.
         weights: Integers, zero where pruned. Shape: (rows, columns), int32.
@@ -38,7 +37,6 @@ class Product:
     """
 
     sum: str
-    first_row: int
     source: Slice
     first: int
     weights: NDArray[np.int32]

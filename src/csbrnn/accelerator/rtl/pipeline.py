@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
 __all__ = ["adder_tree", "clog2", "delay", "saturate", "shift_right"]
 
@@ -59,8 +59,3 @@ def saturate(value: Value, bits: int) -> Value:
 def shift_right(value: Value, amount: Value) -> Value:
     """Return a signed value shifted to the right, arithmetically, in the width it has."""
     return (value >> amount)[: len(value)].as_signed()
-
-
-def shape_of(value: Value) -> Shape:
-    """The shape of a value."""
-    return value.shape()
