@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.kernels import Kernel
 from csbrnn.accelerator.step import FixedStep, Product
-from csbrnn.accelerator.strips import Kernel
 from csbrnn.compiler import Slice
 
 __all__ = ["Space", "find_spaces", "map_units", "sum_parts"]

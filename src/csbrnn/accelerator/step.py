@@ -8,13 +8,14 @@ its own. `csbrnn.accelerator.interpreter` runs a step as it stands; the compiler
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csbrnn.accelerator.kernels import Kernel, kernels_of
 from csbrnn.compiler import Slice
 from csbrnn.formats import Matrix
 
@@ -44,6 +45,10 @@ class Product:
     matrix: Matrix
     rows: tuple[int, int]
     columns: tuple[int, int]
+
+    def kernels(self) -> Iterator[Kernel]:
+        """Yield what ``matrix`` keeps of ``weights``, zeros among it included."""
+        return kernels_of(self.matrix, self.rows, self.columns)
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,9 @@ class FixedStep:
     @property
     def kept(self) -> int:
         """Weights that a step multiplies with: those that the formats store."""
-        return sum(kept_weights(p) for s in self.stages for p in s.products)
+        return sum(
+            len(k.rows) * len(k.cols) for s in self.stages for p in s.products for k in p.kernels()
+        )
 
     @property
     def operations(self) -> tuple[VectorOp, ...]:
@@ -169,10 +176,3 @@ class FixedStep:
             "acc_bits": self.acc_bits,
             "notes": list(self.notes),
         }
-
-
-def kept_weights(product: Product) -> int:
-    """Weights of a product that its matrix stores, zeros among them included."""
-    from csbrnn.accelerator.strips import kernels_of
-
-    return sum(len(k.rows) * len(k.cols) for k in kernels_of(product))
