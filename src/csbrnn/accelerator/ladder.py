@@ -119,7 +119,9 @@ def climb(
     simulators: Sequence[str],
     *,
     report: Callable[[Rung], None] | None = None,
-    **options: float,
+    input_gaps: float = 0.0,
+    output_gaps: float = 0.0,
+    seed: int = 0,
 ) -> Climb:
     """Run a compiled model on the functional simulator and on simulators of the RTL.
 
@@ -128,8 +130,9 @@ def climb(
         xs: Inputs. Shape: (steps, input_length), 16-bit integers.
         simulators: Of `SIMULATORS`, in order.
         report: Called with each rung when it is done.
-        **options: Of `Stimulus`: ``input_gaps``, ``output_gaps``, ``seed``. With gaps, cycles are
-            more than the model's.
+        input_gaps: As in `Stimulus`. With gaps, cycles are more than the model's.
+        output_gaps: The same.
+        seed: Of the gaps.
 
     Raises:
         ArgumentError: A simulator is not known.
@@ -139,7 +142,14 @@ def climb(
     machine = FixedMachine(compiled.step, compiled.arch)
     expected = np.stack([machine.step(x) for x in xs])
     model_cycles = trace(image, len(xs)).end
-    stimulus = stimulus_of(image, xs, limit=100 * model_cycles + _SLACK, **options)
+    stimulus = stimulus_of(
+        image,
+        xs,
+        input_gaps=input_gaps,
+        output_gaps=output_gaps,
+        seed=seed,
+        limit=100 * model_cycles + _SLACK,
+    )
     rungs = []
     for name in ("functional", *simulators):
         simulate = None if name == "functional" else _simulator(name)

@@ -41,13 +41,26 @@ def load_beats(image: Image) -> Limbs:
     return np.concatenate(packets)
 
 
-def stimulus_of(image: Image, xs: Ints, **options: float) -> Stimulus:
+def stimulus_of(
+    image: Image,
+    xs: Ints,
+    *,
+    input_gaps: float = 0.0,
+    output_gaps: float = 0.0,
+    seed: int = 0,
+    reset_at: int | None = None,
+    limit: int = Stimulus.limit,
+) -> Stimulus:
     """Return a run of the engine: everything loaded, then a step for each input.
 
     Args:
         image: What is loaded.
         xs: Inputs. Shape: (steps, input_length), 16-bit integers.
-        **options: Of `Stimulus`: gaps, seed, limit.
+        input_gaps: As in `Stimulus`, and so are the others.
+        output_gaps: The same.
+        seed: Of the gaps.
+        reset_at: Cycle of a first run in which the engine is reset.
+        limit: Cycles after which the run counts as hung.
 
     Raises:
         ArgumentError: There is no step.
@@ -62,7 +75,11 @@ def stimulus_of(image: Image, xs: Ints, **options: float) -> Stimulus:
         inputs=beats.reshape(-1, image.arch.x_write),
         input_last=last.ravel(),
         steps=len(xs),
-        **options,  # type: ignore[arg-type]
+        input_gaps=input_gaps,
+        output_gaps=output_gaps,
+        seed=seed,
+        reset_at=reset_at,
+        limit=limit,
     )
 
 

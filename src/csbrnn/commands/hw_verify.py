@@ -83,8 +83,15 @@ def verify_hw(
             soft_wrap=True,
         )
 
-    options = {"input_gaps": gaps, "output_gaps": gaps, "seed": seed}
-    result = climb(compiled, host_input(compiled.step, xs), chosen, report=show, **options)
+    result = climb(
+        compiled,
+        host_input(compiled.step, xs),
+        chosen,
+        report=show,
+        input_gaps=gaps,
+        output_gaps=gaps,
+        seed=seed,
+    )
     console.print(f"  cycle model: {result.model_cycles:,} cycles", highlight=False)
     return {
         **result.to_dict(),
