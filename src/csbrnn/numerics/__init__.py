@@ -8,6 +8,7 @@ docs/spec/precision.md is the same in words.
 
 from csbrnn.numerics.activation_table import (
     ACTIVATION_FRAC,
+    MAGNITUDE_BITS,
     TanhTable,
     sigmoid_fixed,
     tanh_fixed,
@@ -53,6 +54,7 @@ __all__ = [
     "FP32",
     "INT8",
     "LARGEST",
+    "MAGNITUDE_BITS",
     "MAX_COLUMNS",
     "MAX_SCALE",
     "MAX_WEIGHT_FRAC",

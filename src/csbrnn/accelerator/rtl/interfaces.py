@@ -5,8 +5,7 @@ from __future__ import annotations
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from csbrnn.accelerator.arch import X_BITS, Arch
-from csbrnn.accelerator.rtl.pipeline import clog2
+from csbrnn.accelerator.arch import X_BITS, Arch, address_bits
 
 __all__ = [
     "SHIFT_BITS",
@@ -35,7 +34,7 @@ class MemoryWrite(wiring.Signature):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__(
-            {"enable": Out(1), "address": Out(max(1, clog2(depth))), "data": Out(width)}
+            {"enable": Out(1), "address": Out(address_bits(depth)), "data": Out(width)}
         )
 
 
@@ -113,7 +112,7 @@ class Slot(wiring.Signature):
     """
 
     def __init__(self, arch: Arch) -> None:
-        address = max(1, clog2(arch.vector))
+        address = address_bits(arch.vector)
         super().__init__(
             {
                 "drain": Out(Drain(arch)),

@@ -1,17 +1,16 @@
-"""Delays, adder trees and saturation, for pipelines whose every stage is counted."""
+"""Delays, adder trees, saturation, fields: for pipelines whose every stage is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
-__all__ = ["adder_tree", "clog2", "delay", "saturate", "shift_right"]
+from csbrnn.accelerator.isa import Field
 
-
-def clog2(count: int) -> int:
-    """The least k with 2^k >= count."""
-    return (count - 1).bit_length()
+__all__ = ["adder_tree", "any_of", "delay", "part_of", "saturate", "shift_right"]
 
 
 def delay(m: Module, value: Value, cycles: int, name: str, *, control: bool = False) -> Value:
@@ -43,6 +42,16 @@ def adder_tree(m: Module, values: Sequence[Value], bits: int, name: str) -> Valu
             sums.append(total)
         values, level = sums, level + 1
     return values[0]
+
+
+def any_of(values: Iterable[Value]) -> Value:
+    """Return the bitwise or of one or several values."""
+    return reduce(or_, values)
+
+
+def part_of(word: Value, field: Field) -> Value:
+    """Return a field of a word; it can be assigned to."""
+    return word[field.low : field.low + field.width]
 
 
 def saturate(value: Value, bits: int) -> Value:

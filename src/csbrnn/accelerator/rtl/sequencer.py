@@ -9,12 +9,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from csbrnn.accelerator.arch import TIMING, Arch
+from csbrnn.accelerator.arch import TIMING, Arch, clog2
 from csbrnn.accelerator.isa import (
     INSTRUCTION_BITS,
     OPCODE_BITS,
     End,
-    Field,
     Jump,
     Next,
     Run,
@@ -24,7 +23,7 @@ from csbrnn.accelerator.isa import (
 from csbrnn.accelerator.isa import In as InputInstruction
 from csbrnn.accelerator.rtl.interfaces import Beat, MemoryWrite, Post, XWrite
 from csbrnn.accelerator.rtl.issue import Issue
-from csbrnn.accelerator.rtl.pipeline import clog2
+from csbrnn.accelerator.rtl.pipeline import part_of
 from csbrnn.accelerator.rtl.slots import Slots
 from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS, Code, State
 
@@ -127,7 +126,7 @@ class Sequencer(wiring.Component):
         remaining, parity = Signal(STEP_BITS), Signal()
         settle = Signal(range(TIMING.settle))
         # From a slot's issue until a RUN may post what reads its h.
-        drain_cycles = TIMING.vector + clog2(arch.streams) + clog2(arch.lanes)
+        drain_cycles = TIMING.vector + arch.levels
         vector_wait = Signal(range(drain_cycles + arch.cadence))
         nothing, final = Signal(), Signal()
         failed, fault = Signal(CODE_BITS), Signal(CODE_BITS)
@@ -168,7 +167,7 @@ class Sequencer(wiring.Component):
                 m.next = "STOPPED"
 
         def get(kind: Any, name: str) -> Any:
-            return _get(ir, kind.FIELDS[name])
+            return part_of(ir, kind.FIELDS[name])
 
         with m.FSM(init="CLEAR"):
             with m.State("CLEAR"):
@@ -207,8 +206,8 @@ class Sequencer(wiring.Component):
                 m.d.sync += [
                     ir.eq(fetched),
                     nothing.eq(
-                        (vector & (_get(fetched, Vop.FIELDS["n"]) == 0))
-                        | (takes & (_get(fetched, InputInstruction.FIELDS["count"]) == 0))
+                        (vector & (part_of(fetched, Vop.FIELDS["n"]) == 0))
+                        | (takes & (part_of(fetched, InputInstruction.FIELDS["count"]) == 0))
                     ),
                 ]
                 m.next = "EXECUTE"
@@ -265,14 +264,14 @@ class Sequencer(wiring.Component):
                 m.d.comb += [
                     self.input.ready.eq(fault == 0),
                     self.x_write.enable.eq(accepted),
-                    self.x_write.address.eq(_get(ir, x)[clog2(arch.x_write) :]),
+                    self.x_write.address.eq(part_of(ir, x)[clog2(arch.x_write) :]),
                     self.x_write.data.eq(beat.data),
                 ]
                 with m.If(accepted):
                     m.d.sync += [
-                        _get(ir, count).eq(_get(ir, count) - arch.x_write),
-                        _get(ir, x).eq(_get(ir, x) + arch.x_write),
-                        final.eq(_get(ir, count) <= 2 * arch.x_write),
+                        part_of(ir, count).eq(part_of(ir, count) - arch.x_write),
+                        part_of(ir, x).eq(part_of(ir, x) + arch.x_write),
+                        final.eq(part_of(ir, count) <= 2 * arch.x_write),
                     ]
                     with m.If(beat.last != final):
                         m.d.comb += failed.eq(Code.INPUT_TLAST)
@@ -284,7 +283,3 @@ class Sequencer(wiring.Component):
         with m.If((fault != 0) & (self.state != State.ERROR)):
             m.d.sync += [self.state.eq(State.ERROR), self.code.eq(fault)]
         return m
-
-
-def _get(word: Any, field: Field) -> Any:
-    return word[field.low : field.low + field.width]

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from csbrnn.accelerator.arch import VECTOR_FRAC, X_BITS, Arch
 from csbrnn.accelerator.rtl.activation import ACTIVATION_CYCLES, Activation
 from csbrnn.accelerator.rtl.interfaces import MemoryWrite, Slot
-from csbrnn.accelerator.rtl.pipeline import clog2, delay, saturate, shift_right
+from csbrnn.accelerator.rtl.pipeline import delay, saturate, shift_right
 
 __all__ = ["Stages", "VectorEngine"]
 
@@ -48,7 +48,7 @@ class Stages:
     @classmethod
     def of(cls, arch: Arch) -> Stages:
         """The pipeline of one arch."""
-        total = 3 + clog2(arch.streams) + clog2(arch.lanes)
+        total = 3 + arch.levels
         drained = total + 4  # two shifts, round, saturate
         pre = drained + 2  # add, saturate
         a = pre + ACTIVATION_CYCLES
