@@ -18,10 +18,9 @@ from csbrnn.accelerator.isa import (
     encode_words,
 )
 from csbrnn.accelerator.strips import StreamWords
+from csbrnn.numerics import Ints
 
 __all__ = ["Image", "OutputPart"]
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

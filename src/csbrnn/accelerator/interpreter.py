@@ -17,11 +17,9 @@ from csbrnn.accelerator.isa import ACTS
 from csbrnn.accelerator.step import FixedStep, VectorOp
 from csbrnn.compiler import Slice
 from csbrnn.errors import ArgumentError
-from csbrnn.numerics import round_shift, saturate, sigmoid_fixed, tanh_fixed, tanh_table
+from csbrnn.numerics import Ints, round_shift, saturate, sigmoid_fixed, tanh_fixed, tanh_table
 
 __all__ = ["FixedMachine", "host_input", "host_output", "run_fixed", "vector_arithmetic"]
-
-Ints = NDArray[np.int64]
 
 
 def run_fixed(step: FixedStep, arch: Arch, xs: NDArray[Any]) -> NDArray[np.float64]:

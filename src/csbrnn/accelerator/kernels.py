@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.formats import BSRMatrix, CirculantMatrix, CSBMatrix, DenseMatrix, Matrix
+from csbrnn.numerics import Ints
 
 __all__ = ["Kernel", "as_blocks", "kernels_of"]
-
-Ints = NDArray[np.int64]
 
 
 class Kernel(NamedTuple):

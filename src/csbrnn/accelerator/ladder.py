@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import Arch
 from csbrnn.accelerator.compiler import Compiled
@@ -27,10 +26,9 @@ from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.simulator import run_image
 from csbrnn.accelerator.tools import has_tool
 from csbrnn.errors import ArgumentError, MissingDependencyError
+from csbrnn.numerics import Ints
 
 __all__ = ["SIMULATORS", "Climb", "Rung", "available_simulators", "climb"]
-
-Ints = NDArray[np.int64]
 
 SIMULATORS: Final = ("amaranth", "cxxrtl", "verilator", "cocotb")
 """Simulators of the RTL, by name."""

@@ -12,10 +12,10 @@ from csbrnn.accelerator.image import Image
 from csbrnn.accelerator.isa import INSTRUCTION_BITS, Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.errors import ArgumentError
+from csbrnn.numerics import Ints
 
 __all__ = ["load_beats", "outcome_steps", "stimulus_of"]
 
-Ints = NDArray[np.int64]
 Limbs = NDArray[np.uint32]
 
 _LIMB: Final = 32

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from csbrnn.accelerator.arch import TIMING, Arch
 from csbrnn.accelerator.kernels import Kernel
 from csbrnn.accelerator.step import Product
+from csbrnn.numerics import Ints
 
 __all__ = [
     "StreamWords",
@@ -29,8 +30,6 @@ __all__ = [
     "deal_strips",
     "fold",
 ]
-
-Ints = NDArray[np.int64]
 
 _MAX_STRIP = 96
 """Words of a strip; longer ones are cut, so that dense matrices can be dealt evenly. Ours."""

@@ -20,8 +20,6 @@ from csbrnn.errors import ArgumentError, UnsupportedModelError
 
 __all__ = ["image_problems", "verify_image"]
 
-Ints = NDArray[np.int64]
-
 _ROUNDS = 3
 """Steps that the program is followed for: the third begins as every later one does."""
 

@@ -17,6 +17,7 @@ from csbrnn.numerics.activation_table import (
 from csbrnn.numerics.bf16 import bf16_from_fp32, fp32_from_bf16
 from csbrnn.numerics.fixed import (
     MAX_WEIGHT_FRAC,
+    Ints,
     fixed_frac,
     fixed_from_real,
     largest_value,
@@ -60,6 +61,7 @@ __all__ = [
     "MAX_WEIGHT_FRAC",
     "MIN_SCALE",
     "PRECISIONS",
+    "Ints",
     "Precision",
     "Quantized",
     "TanhTable",
