@@ -17,7 +17,16 @@ from csbrnn.accelerator.isa import ACTS
 from csbrnn.accelerator.step import FixedStep, VectorOp
 from csbrnn.compiler import Slice
 from csbrnn.errors import ArgumentError
-from csbrnn.numerics import Ints, round_shift, saturate, sigmoid_fixed, tanh_fixed, tanh_table
+from csbrnn.numerics import (
+    Ints,
+    log_softmax,
+    round_shift,
+    saturate,
+    sigmoid_fixed,
+    softmax,
+    tanh_fixed,
+    tanh_table,
+)
 
 __all__ = ["FixedMachine", "host_input", "host_output", "run_fixed", "vector_arithmetic"]
 
@@ -79,10 +88,7 @@ def host_output(step: FixedStep, values: Ints) -> NDArray[np.float64]:
         scales[part.offset : part.offset + part.length] = 2.0 ** -step.x_fracs[part.source]
     real: NDArray[np.float64] = values * scales
     if step.softmax:
-        shifted = real - real.max(axis=-1, keepdims=True)
-        total = np.exp(shifted).sum(axis=-1, keepdims=True)
-        log = step.softmax == "log_softmax"
-        real = shifted - np.log(total) if log else np.exp(shifted) / total
+        real = softmax(real) if step.softmax == "softmax" else log_softmax(real)
     return real
 
 

@@ -3,7 +3,7 @@
 `precision` says what every format can do and lists them; `bf16`, `int8` and `fixed` hold the
 arithmetic, `activation_table` the accelerator's sigmoid and tanh.
 Every definition is exact: NumPy here, PyTorch in training and C in the runtime give the same bits.
-docs/spec/precision.md is the same in words.
+docs/spec/precision.md is the same in words. `functions` are those of real vectors.
 """
 
 from csbrnn.numerics.activation_table import (
@@ -24,6 +24,7 @@ from csbrnn.numerics.fixed import (
     round_shift,
     saturate,
 )
+from csbrnn.numerics.functions import log_softmax, softmax
 from csbrnn.numerics.int8 import (
     LARGEST,
     MAX_COLUMNS,
@@ -73,12 +74,14 @@ __all__ = [
     "int8_product",
     "is_scale",
     "largest_value",
+    "log_softmax",
     "precision_of",
     "quantize_vector",
     "round_shift",
     "saturate",
     "scale_of",
     "sigmoid_fixed",
+    "softmax",
     "tanh_fixed",
     "tanh_table",
 ]
