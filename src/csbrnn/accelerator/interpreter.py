@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import VECTOR_FRAC, X_BITS, Arch
-from csbrnn.accelerator.isa import ACTS
+from csbrnn.accelerator.isa import ACTS, Combine
 from csbrnn.accelerator.step import FixedStep, VectorOp
 from csbrnn.compiler import Slice
 from csbrnn.errors import ArgumentError
@@ -197,10 +197,11 @@ def vector_arithmetic(
     if a is not None:
         value = round_shift(a * value, VECTOR_FRAC)
     addend = np.zeros(1, np.int64) if e is None else e
-    if combine == 1:
-        value = value + addend
-    elif combine == 2:
-        value = value - addend
-    elif combine == 3:
-        value = addend - value
+    match combine:
+        case Combine.ADD:
+            value = value + addend
+        case Combine.SUB:
+            value = value - addend
+        case Combine.RSUB:
+            value = addend - value
     return saturate(value, bits)

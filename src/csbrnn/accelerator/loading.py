@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import X_BITS, Arch
 from csbrnn.accelerator.image import Image
-from csbrnn.accelerator.isa import INSTRUCTION_BITS, Space
+from csbrnn.accelerator.isa import INSTRUCTION_BITS, LOAD_BITS, Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.errors import ArgumentError
 from csbrnn.numerics import Ints
@@ -17,8 +15,6 @@ from csbrnn.numerics import Ints
 __all__ = ["load_beats", "outcome_steps", "stimulus_of"]
 
 Limbs = NDArray[np.uint32]
-
-_LIMB: Final = 32
 
 
 def load_beats(image: Image) -> Limbs:
@@ -116,8 +112,8 @@ def _packet(space: int, group: int, stream: int, entries: Limbs) -> Limbs:
 
 def _limbs(values: list[int], bits: int) -> Limbs:
     """Two's complement numbers of any width, each as limbs, the lowest first."""
-    count, mask = -(-bits // _LIMB), (1 << bits) - 1
-    limbs = [[(value & mask) >> (_LIMB * k) & 0xFFFFFFFF for k in range(count)] for value in values]
+    count, mask = -(-bits // LOAD_BITS), (1 << bits) - 1
+    limbs = [[(v & mask) >> (LOAD_BITS * k) & 0xFFFFFFFF for k in range(count)] for v in values]
     return np.array(limbs, np.uint32).reshape(len(values), count)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from csbrnn.accelerator.isa import Combine
 from csbrnn.accelerator.kernels import Kernel, kernels_of
 from csbrnn.compiler import Slice
 from csbrnn.formats import Matrix
@@ -62,7 +63,7 @@ class VectorOp:
         a: Factor, or None.
         e: Addend, or None.
         act: Position in `ACTS`.
-        combine: Position in `COMBINES`.
+        combine: What becomes of the product and e.
         between: Vectors between whose values the result lies, where rounding aside that is known.
     """
 
@@ -72,7 +73,7 @@ class VectorOp:
     a: Slice | None = None
     e: Slice | None = None
     act: int = 0
-    combine: int = 0
+    combine: Combine = Combine.PRODUCT
     between: tuple[Slice, ...] = ()
 
     @property

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.isa import ACTS
+from csbrnn.accelerator.isa import ACTS, Vop
 from csbrnn.accelerator.rtl.pipeline import delay
 from csbrnn.numerics import MAGNITUDE_BITS, tanh_table
 
@@ -37,7 +37,9 @@ class Activation(wiring.Component):
     def __init__(self, arch: Arch) -> None:
         self._arch = arch
         shape = signed(arch.vector_bits)
-        super().__init__({"pre": In(shape), "act": In(2), "result": Out(shape)})
+        super().__init__(
+            {"pre": In(shape), "act": In(Vop.FIELDS["act"].width), "result": Out(shape)}
+        )
 
     def elaborate(self, platform: object) -> Module:  # noqa: D102
         m, arch = Module(), self._arch

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.isa import Space
+from csbrnn.accelerator.isa import LOAD_BITS, Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.rtl.emit import emit_rtlil
 from csbrnn.accelerator.rtl.exchange import read_outcome, write_stimulus
-from csbrnn.accelerator.rtl.loader import LOAD_BITS, spaces
+from csbrnn.accelerator.rtl.loader import spaces
 from csbrnn.accelerator.tools import run_tool
 
 __all__ = ["DRIVERS", "fresh_folder", "kept_program", "run_program", "write_spaces"]

@@ -9,13 +9,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.isa import Space
+from csbrnn.accelerator.isa import LOAD_BITS, Space
 from csbrnn.accelerator.rtl.blackbox import part
 from csbrnn.accelerator.rtl.emitter import Emitter
 from csbrnn.accelerator.rtl.group import PEGroup
 from csbrnn.accelerator.rtl.interfaces import Beat
 from csbrnn.accelerator.rtl.issue import Distribution
-from csbrnn.accelerator.rtl.loader import LOAD_BITS, Loader
+from csbrnn.accelerator.rtl.loader import Loader
 from csbrnn.accelerator.rtl.pipeline import any_of
 from csbrnn.accelerator.rtl.sequencer import PC_BITS, STEP_BITS, Sequencer
 from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS, Code, State

@@ -9,7 +9,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import Arch, address_bits
-from csbrnn.accelerator.rtl.interfaces import SHIFT_BITS, Slot
+from csbrnn.accelerator.isa import Vop
+from csbrnn.accelerator.rtl.interfaces import Slot
 from csbrnn.accelerator.rtl.pipeline import delay
 from csbrnn.accelerator.rtl.vector import Stages
 
@@ -36,10 +37,10 @@ class Issue(wiring.Signature):
                 "drain": Out(1),
                 "half": Out(1),
                 "row": Out(arch.y_addr_bits),
-                "drain_shift": Out(5),
-                "act": Out(2),
-                "combine": Out(2),
-                "x_shift": Out(SHIFT_BITS),
+                **{
+                    name: Out(Vop.FIELDS[name].width)
+                    for name in ("drain_shift", "act", "combine", "x_shift")
+                },
                 **{f"{operand}_address": Out(address) for operand in "vaed"},
                 **{f"{operand}_enable": Out(1) for operand in "vaed"},
                 "x_enable": Out(1),

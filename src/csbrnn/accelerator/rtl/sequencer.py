@@ -29,7 +29,7 @@ from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS, Code, State
 
 __all__ = ["PC_BITS", "STEP_BITS", "Sequencer"]
 
-PC_BITS = 12
+PC_BITS = Next.FIELDS["target"].width
 STEP_BITS = 32
 
 _NARROW = max(
