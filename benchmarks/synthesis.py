@@ -15,12 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from csbrnn.accelerator import load_arch
+from csbrnn.accelerator.implementation import implement
 from csbrnn.cells import LSTM, Stack
 from csbrnn.commands.hw_model import load_hw_model, random_model
-from csbrnn.commands.hw_synth import synth_hw
 from csbrnn.model import PackedModel
 
 RESULT = Path(__file__).resolve().parent / "results" / "synthesis.json"
@@ -44,14 +42,14 @@ def main() -> None:
     for network, arch, family, seeds in ROWS:
         if wanted and arch not in wanted:
             continue
-        row = synth_hw(
+        row = implement(
             _model(network),
             load_arch(arch),
-            console=Console(),
             family=family,
             pnr=bool(seeds),
             seeds=seeds or (1,),
-        )
+            report=lambda part: print(part, flush=True),
+        ).to_dict()
         done[network, arch, family] = {"network": network, **row}
         rows = [done[key] for key in (row[:3] for row in ROWS) if key in done]
         RESULT.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,8 @@ these and yields an `image`, which `verify` checks. `isa` has the bits and `asse
 programs.
 
 A step is executed by `interpreter` on whole vectors, an image by `simulator` to the bit and by
-`cycles` to the cycle. `baselines` models other machines on the same matrices.
+`cycles` to the cycle. `baselines` models other machines on the same matrices; `energy` and
+`implementation` tell what a step costs, the latter on an FPGA.
 """
 
 from csbrnn.accelerator.arch import PRESETS, TIMING, VECTOR_FRAC, X_BITS, Arch, Timing, load_arch
