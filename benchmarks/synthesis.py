@@ -17,8 +17,10 @@ from typing import Any
 
 from csbrnn.accelerator import load_arch
 from csbrnn.accelerator.implementation import implement
+from csbrnn.bench import Layout
+from csbrnn.bench.cases import random_model
 from csbrnn.cells import LSTM, Stack
-from csbrnn.commands.hw_model import load_hw_model, random_model
+from csbrnn.commands.hw_model import load_hw_model
 from csbrnn.model import PackedModel
 
 RESULT = Path(__file__).resolve().parent / "results" / "synthesis.json"
@@ -58,7 +60,7 @@ def main() -> None:
 def _model(network: str) -> PackedModel:
     """A built-in case, or one that the smallest engine holds: an LSTM of 96 units at 4x."""
     if network == "small":
-        return random_model(Stack(LSTM, 40, 96), (16, 16), 2, 4.0)
+        return random_model(Stack(LSTM, 40, 96), Layout((16, 16), 2), 4.0)
     return load_hw_model(network)
 
 

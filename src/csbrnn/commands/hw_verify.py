@@ -15,7 +15,7 @@ from csbrnn.accelerator import (
     run_fixed,
 )
 from csbrnn.accelerator.ladder import Rung, available_simulators, climb
-from csbrnn.commands.hw_model import random_inputs
+from csbrnn.bench.cases import random_inputs
 from csbrnn.compiler import lower, run_program
 from csbrnn.errors import MissingDependencyError
 from csbrnn.model import PackedModel
