@@ -32,7 +32,7 @@ def kept_program(arch: Arch, kind: str) -> Path:
     """Return where the program of this engine belongs, built or not.
 
     It lies in ``$XDG_CACHE_HOME/csbrnn`` or ``~/.cache/csbrnn``, which may be deleted at any time,
-    and is named after all that it is made from: another name is another program.
+    under a name that stands for all that it is made from.
 
     Args:
         arch: The sizes.
