@@ -22,6 +22,7 @@ from csbrnn.accelerator.baselines import baselines
 from csbrnn.commands.hw_model import load_hw_model
 from csbrnn.compiler import lower, run_program
 from csbrnn.model import load, quantize
+from csbrnn.numerics import log_softmax
 from csbrnn.tasks.text import TextCorpus, language_reference
 
 RESULT = Path(__file__).resolve().parent / "results" / "accelerator.json"
@@ -140,9 +141,7 @@ def _demo(folder: Path) -> dict[str, Any]:
 
 
 def _bits(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    picked = np.take_along_axis(logs, targets[..., None], axis=-1)
+    picked = np.take_along_axis(log_softmax(logits), targets[..., None], axis=-1)
     return float(-picked.mean() / np.log(2))
 
 

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from csbrnn.accelerator import load_arch
+from csbrnn.accelerator.implementation import implement
+from csbrnn.bench import Layout
+from csbrnn.bench.cases import random_model
 from csbrnn.cells import LSTM, Stack
-from csbrnn.commands.hw_model import load_hw_model, random_model
-from csbrnn.commands.hw_synth import synth_hw
+from csbrnn.commands.hw_model import load_hw_model
 from csbrnn.model import PackedModel
 
 RESULT = Path(__file__).resolve().parent / "results" / "synthesis.json"
@@ -44,14 +44,14 @@ def main() -> None:
     for network, arch, family, seeds in ROWS:
         if wanted and arch not in wanted:
             continue
-        row = synth_hw(
+        row = implement(
             _model(network),
             load_arch(arch),
-            console=Console(),
             family=family,
             pnr=bool(seeds),
             seeds=seeds or (1,),
-        )
+            report=lambda part: print(part, flush=True),
+        ).to_dict()
         done[network, arch, family] = {"network": network, **row}
         rows = [done[key] for key in (row[:3] for row in ROWS) if key in done]
         RESULT.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
@@ -60,7 +60,7 @@ def main() -> None:
 def _model(network: str) -> PackedModel:
     """A built-in case, or one that the smallest engine holds: an LSTM of 96 units at 4x."""
     if network == "small":
-        return random_model(Stack(LSTM, 40, 96), (16, 16), 2, 4.0)
+        return random_model(Stack(LSTM, 40, 96), Layout((16, 16), 2), 4.0)
     return load_hw_model(network)
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from csbrnn.accelerator import fixed_step
 from csbrnn.accelerator.baselines import baselines, lock_step_cycles
+from csbrnn.bench import Layout
+from csbrnn.bench.cases import random_model
 from csbrnn.cells import LSTM, Stack
-from csbrnn.commands.hw_model import random_model
 from csbrnn.formats import CSBMatrix, DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel
 
@@ -52,7 +53,7 @@ def test_tiles_are_rounded_up():
 
 
 def test_all_of_them_on_one_network():
-    model = random_model(Stack(LSTM, 32, 128), (16, 16), 1, 8.0)
+    model = random_model(Stack(LSTM, 32, 128), Layout((16, 16)), 8.0)
     step = fixed_step(model, SQUARE)
     found = baselines(step, SQUARE)
     assert found["lock_step_neighbours"]["cycles"] < found["lock_step"]["cycles"]

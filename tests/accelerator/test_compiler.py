@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from csbrnn.accelerator import compile_model, compile_step, count_cycles, fixed_step, load_arch
+from csbrnn.bench import Layout
+from csbrnn.bench.cases import random_model
 from csbrnn.cells import LSTM, Stack
-from csbrnn.commands.hw_model import load_hw_model, random_model
+from csbrnn.commands.hw_model import load_hw_model
 from csbrnn.errors import UnsupportedModelError
 from csbrnn.formats import DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel, quantize
@@ -32,13 +34,13 @@ def test_the_paper_s_network_keeps_the_pes_busy(arch, block, row_group, utilizat
 
 def test_free_rows_keep_the_pes_busy():
     """Two layers of 512 units, because folding takes time; benchmarks/ has SR itself."""
-    model = random_model(Stack(LSTM, 153, 512, num_layers=2), (32, 32), 1, 13.5)
+    model = random_model(Stack(LSTM, 153, 512, num_layers=2), Layout((32, 32)), 13.5)
     found = count_cycles(compile_model(model, load_arch("pe64")).image)
     assert found.utilization >= 0.92
 
 
 def test_balance_and_folding_pay():
-    model = random_model(Stack(LSTM, 64, 256), (32, 32), 1, 8.0, seed=1)
+    model = random_model(Stack(LSTM, 64, 256), Layout((32, 32)), 8.0, seed=1)
     step = fixed_step(model, load_arch("pe64"))
     balanced, plain = (compile_step(step, load_arch("pe64"), balance=b) for b in (True, False))
     assert balanced.loads.max() < plain.loads.max()

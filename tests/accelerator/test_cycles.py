@@ -8,8 +8,9 @@ import pytest
 
 from csbrnn.accelerator import TIMING, compile_model, count_cycles, load_arch, trace
 from csbrnn.accelerator.isa import Jump
+from csbrnn.bench import Layout
+from csbrnn.bench.cases import random_model
 from csbrnn.cells import LSTM, Stack
-from csbrnn.commands.hw_model import random_model
 from csbrnn.formats import DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel
 
@@ -82,7 +83,7 @@ def test_the_period_is_that_of_a_long_run():
 
 def test_streams_bound_the_step_where_they_never_wait():
     stack = Stack(LSTM, 40, 256, num_layers=2)
-    model = random_model(stack, (16, 16), 4, 8.0)
+    model = random_model(stack, Layout((16, 16), 4), 8.0)
     found = count_cycles(compile_model(model, load_arch("pe64")).image)
     fullest, mean = found.words
     assert fullest <= found.cycles <= fullest + 8

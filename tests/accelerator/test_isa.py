@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from csbrnn.accelerator.isa import (
     INSTRUCTION_BITS,
     INSTRUCTIONS,
+    Next,
     Run,
     Vop,
     Wait,
@@ -17,9 +20,9 @@ from csbrnn.accelerator.isa import (
     encode_words,
     word_fields,
 )
-from csbrnn.errors import ArgumentError
+from csbrnn.errors import ArgumentError, UnsupportedModelError
 
-from .models import ARCHES
+from .models import ARCH, ARCHES
 
 
 @st.composite
@@ -56,6 +59,22 @@ def test_all_values_that_don_t_fit():
         encode_instruction(Vop(n=5000, act=4))
     assert encode_instruction(Wait(3)) == 2 | 3 << 4
     assert encode_instruction(Run(1, 5)) == 1 | 1 << 4 | 5 << 5
+
+
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [
+        ("program", Next.FIELDS["target"].largest + 1),
+        ("x", Vop.FIELDS["x"].largest + 1),
+        ("y", Vop.FIELDS["row"].largest + 1),
+        ("vector", Vop.FIELDS["v"].largest + 1),
+        ("queue", Wait.FIELDS["count"].largest),
+        ("max_shift", Run.FIELDS["shift"].largest),
+    ],
+)
+def test_the_largest_sizes_are_what_fields_can_say(size, most):
+    with pytest.raises(UnsupportedModelError, match=rf"{size} must lie in \d+\.\.{most}, not"):
+        replace(ARCH, **{size: most + 1})
 
 
 @pytest.mark.parametrize("arch", ARCHES.values(), ids=ARCHES)

@@ -46,7 +46,7 @@ def test_outcomes_become_steps_and_stray_beats_are_refused():
     packets = [p.reshape(-1, ARCH.x_write) for p in Simulator(IMAGE).packets(xs)]
     last = np.concatenate([[False] * (len(p) - 1) + [True] for p in packets])
     beats = np.concatenate(packets)
-    outcome = Outcome(beats, last, np.arange(len(beats)), 0, 0, 2, 0, 0)
+    outcome = Outcome(beats, last, np.arange(len(beats)), 0, 2, 0, 0)
     np.testing.assert_array_equal(outcome_steps(IMAGE, outcome), Simulator(IMAGE).run(xs))
     for broken in ({"output_last": ~last}, {"outputs": beats[1:], "output_last": last[1:]}):
         with pytest.raises(ArgumentError, match="outputs must come in steps of"):

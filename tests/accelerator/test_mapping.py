@@ -3,7 +3,6 @@ import pytest
 
 from csbrnn.accelerator import fixed_step
 from csbrnn.accelerator.mapping import find_spaces, map_units
-from csbrnn.accelerator.strips import kernels_of
 from csbrnn.cells import CELLS
 
 from .models import ARCHES, cell_model
@@ -30,7 +29,7 @@ def test_every_unit_has_a_place_of_its_own(arch, balance, hidden):
     model = cell_model(np.random.default_rng(0), "gru", hidden=hidden, block=(4, 4))
     step = fixed_step(model, arch)
     spaces = find_spaces(step)
-    kernels = {p: list(kernels_of(p)) for s in step.stages for p in s.products}
+    kernels = {p: list(p.kernels()) for s in step.stages for p in s.products}
     map_units(arch, step, spaces, kernels, balance=balance)
     for space in spaces:
         places = set(zip(space.group.tolist(), space.slot.tolist(), strict=True))

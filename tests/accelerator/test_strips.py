@@ -2,12 +2,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csbrnn.accelerator import TIMING, fixed_step
-from csbrnn.accelerator.strips import Strip, cut_long, deal_strips, fold, kernels_of
-from csbrnn.formats import CSBMatrix
-from csbrnn.model import Features, Linear, PackedModel
+from csbrnn.accelerator import TIMING
+from csbrnn.accelerator.strips import Strip, cut_long, deal_strips, fold
 
-from .models import ARCH, random_matrix
+from .models import ARCH
 
 
 def dense_of(strips, rows, cols):
@@ -80,19 +78,3 @@ def test_dealing_keeps_every_strip_and_its_distance(first, second):
     loads = [len(s.x) for s in words]
     longest = max((len(s.x) for s in [*first, *second]), default=0)
     assert max(loads) - min(loads) <= longest + 4 * TIMING.rmw
-
-
-def test_kernels_are_what_the_format_stores():
-    rng = np.random.default_rng(0)
-    matrix = random_matrix(rng, 13, 17, block=(4, 5))
-    assert isinstance(matrix, CSBMatrix)
-    model = PackedModel((Linear("l", ("input",), matrix),), Features(17), "l")
-    step = fixed_step(model, ARCH)
-    (product,) = step.stages[0].products
-    mask = np.zeros((13, 17), bool)
-    for kernel in kernels_of(product):
-        assert not mask[np.ix_(kernel.rows, kernel.cols)].any()
-        mask[np.ix_(kernel.rows, kernel.cols)] = True
-        assert kernel.window <= kernel.cols[0] < kernel.window + 5
-    assert mask.sum() == matrix.kept == step.kept
-    assert not product.weights[~mask].any()

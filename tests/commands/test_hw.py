@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from csbrnn import cli
 from csbrnn.accelerator import parse_program
-from csbrnn.commands.hw_model import CASES, load_hw_model, random_model
+from csbrnn.commands.hw_model import load_hw_model
 from csbrnn.commands.hw_timeline import draw_timeline, timeline_text
 from csbrnn.errors import ArgumentError
 from csbrnn.formats import CSBMatrix
@@ -78,7 +78,7 @@ def test_what_can_t_be(monkeypatch, capsys, text_dir, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block": "32"}, "must read like 32x32"),
+        ({"block": "32"}, "must read .* not 'block=32 row_group=4'"),
         ({"block": "30x32", "row_group": 4}, "row_group must divide"),
         ({"rate": 0.5}, "at least 1"),
         ({"pattern": "circles"}, "one of csb, banks, blocks, not 'circles'"),
@@ -91,8 +91,7 @@ def test_cases_that_can_t_be(options, message):
 
 @pytest.mark.parametrize("pattern", ["csb", "banks", "blocks"])
 def test_cases_keep_what_the_paper_s_rate_asks_for(pattern):
-    case = CASES["sr"]
-    model = random_model(case.stack, (8, 8), 8, case.pruning_rate, pattern=pattern)
+    model = load_hw_model("sr", block="8x8", row_group=8, pattern=pattern)
     kept = sum(m.kept for m in model.matrices.values())
     size = sum(m.size for m in model.matrices.values())
     assert size / kept == pytest.approx(13.5, rel=0.02)

@@ -121,7 +121,7 @@ def synthesized(monkeypatch):
         "place_and_route",
         lambda netlist, seeds: synthesis.Placed("part", {s: 100.0 + s for s in seeds}, {}),
     )
-    monkeypatch.setattr("csbrnn.commands.hw_synth.tool_version", lambda name: f"{name} 1")
+    monkeypatch.setattr("csbrnn.accelerator.implementation.tool_version", lambda name: f"{name} 1")
 
 
 def synth(*args, tmp_path):

@@ -1,13 +1,15 @@
 """The accelerator: from a program of `csbrnn.compiler` to an image, and what that image does.
 
 In the order in which data passes: `arch` describes the machine; `plan` with `element_wise` turns a
-program into stages of a `step`, and `binary_points` gives it its integers; `mapping` deals hidden
-units to groups, `layout` gives everything an address, `strips` deals weights to streams, and
-`schedule` writes the macro-program; `compiler` runs all of these and yields an `image`, which
-`verify` checks. `isa` has the bits and `assembly` the text of programs.
+program into stages of a `step`, and `binary_points` gives it its integers; `kernels` are what its
+matrices store; `mapping` deals hidden units to groups, `layout` gives everything an address,
+`strips` deals weights to streams, and `schedule` writes the macro-program; `compiler` runs all of
+these and yields an `image`, which `verify` checks. `isa` has the bits and `assembly` the text of
+programs.
 
 A step is executed by `interpreter` on whole vectors, an image by `simulator` to the bit and by
-`cycles` to the cycle. `baselines` models other machines on the same matrices.
+`cycles` to the cycle. `baselines` models other machines on the same matrices; `energy` and
+`implementation` tell what a step costs, the latter on an FPGA.
 """
 
 from csbrnn.accelerator.arch import PRESETS, TIMING, VECTOR_FRAC, X_BITS, Arch, Timing, load_arch

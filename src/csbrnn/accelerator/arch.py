@@ -11,7 +11,17 @@ from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.files import load_toml
 
-__all__ = ["PRESETS", "TIMING", "VECTOR_FRAC", "X_BITS", "Arch", "Timing", "load_arch"]
+__all__ = [
+    "PRESETS",
+    "TIMING",
+    "VECTOR_FRAC",
+    "X_BITS",
+    "Arch",
+    "Timing",
+    "address_bits",
+    "clog2",
+    "load_arch",
+]
 
 PRESETS: Final = ("pe16", "pe64", "pe256", "pe512")
 """Names that `load_arch` knows without a file."""
@@ -55,6 +65,16 @@ class Timing(NamedTuple):
 TIMING: Final = Timing(
     start=4, fetch=3, post=3, settle=5, stream=3, rmw=4, vector=29, vector_min=18, input=1
 )
+
+
+def clog2(count: int) -> int:
+    """Return the least k with 2^k >= count."""
+    return (count - 1).bit_length()
+
+
+def address_bits(depth: int) -> int:
+    """Return the bits of an address of a memory: at least 1."""
+    return max(clog2(depth), 1)
 
 
 @dataclass(frozen=True)
@@ -124,17 +144,17 @@ class Arch:
     @property
     def levels(self) -> int:
         """Of the adder tree over a group's y banks."""
-        return (self.streams - 1).bit_length() + (self.lanes - 1).bit_length()
+        return clog2(self.streams) + clog2(self.lanes)
 
     @property
     def x_addr_bits(self) -> int:
         """Of an address of x."""
-        return _clog2(self.x)
+        return address_bits(self.x)
 
     @property
     def y_addr_bits(self) -> int:
         """Of an address of y."""
-        return _clog2(self.y)
+        return address_bits(self.y)
 
     @property
     def dump_row(self) -> int:
@@ -247,7 +267,3 @@ def _problems(arch: Arch) -> list[str]:
             f" product, not {arch.acc_bits}"
         )
     return found
-
-
-def _clog2(count: int) -> int:
-    return max((count - 1).bit_length(), 1)

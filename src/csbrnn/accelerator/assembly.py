@@ -19,12 +19,17 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from csbrnn.accelerator.isa import ACTS, End, In, Instruction, Jump, Next, Run, Vop, Wait
+from csbrnn.accelerator.isa import ACTS, Combine, End, In, Instruction, Jump, Next, Run, Vop, Wait
 from csbrnn.errors import ArgumentError
 
 __all__ = ["format_instruction", "format_program", "parse_instruction", "parse_program"]
 
-_TERMS: Final = ("{p}", "{p} + {e}", "{p} - {e}", "{e} - {p}")
+_TERMS: Final = {
+    Combine.PRODUCT: "{p}",
+    Combine.ADD: "{p} + {e}",
+    Combine.SUB: "{p} - {e}",
+    Combine.RSUB: "{e} - {p}",
+}
 
 
 def format_program(program: Iterable[Instruction]) -> str:
@@ -85,7 +90,7 @@ def _vop(code: Vop) -> str:
     if code.a_en:
         product = f"v[{code.a}] * {product}"
     addend = f"v[{code.e}]" if code.e_en else "0"
-    result = _TERMS[code.combine].format(p=product, e=addend)
+    result = _TERMS[Combine(code.combine)].format(p=product, e=addend)
     text = f"{code.n}: {f'v[{code.d}]' if code.d_en else '_'} = {result}"
     if code.x_en:
         text += f" -> x[{code.x}] >> {code.x_shift}" + ", out" * code.out
@@ -151,7 +156,8 @@ def _parse_vop(text: str, rest: str) -> Vop:
     if match is None or argument is None or both:
         raise ArgumentError(f"not a vector operation: {text!r}")
     addend = match["before"] or match["after"]
-    combine = 3 if match["before"] else {None: 0, "+": 1, "-": 2}[match["sign"]]
+    signs = {None: Combine.PRODUCT, "+": Combine.ADD, "-": Combine.SUB}
+    combine = Combine.RSUB if match["before"] else signs[match["sign"]]
     shift = match["x_shift"] or match["out_shift"]
     fields: dict[str, int] = {
         "n": int(match["n"]),

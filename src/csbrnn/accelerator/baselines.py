@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from csbrnn.accelerator.arch import Arch
 from csbrnn.accelerator.compiler import compile_step
 from csbrnn.accelerator.cycles import count_cycles
+from csbrnn.accelerator.kernels import as_blocks
 from csbrnn.accelerator.step import FixedStep, Product
-from csbrnn.accelerator.strips import as_blocks
 
 __all__ = ["baselines", "lock_step_cycles"]
 

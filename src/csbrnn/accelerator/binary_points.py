@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import VECTOR_FRAC, X_BITS, Arch
-from csbrnn.accelerator.isa import ACTS
+from csbrnn.accelerator.isa import ACTS, Vop
 from csbrnn.accelerator.plan import Plan, PlanProduct
 from csbrnn.accelerator.step import FixedStep, Product, Stage, StepInput, VectorOp
 from csbrnn.compiler import Program, Slice
@@ -31,8 +31,8 @@ DEFAULT_INPUT_RANGE: Final = 8.0
 """Largest magnitude of an input feature, unless the caller knows better: normalized features rarely
 leave it. Beyond, they saturate."""
 
-_MAX_X_SHIFT: Final = 7
-_MAX_DRAIN_SHIFT: Final = 31
+_MAX_X_SHIFT: Final = Vop.FIELDS["x_shift"].largest
+_MAX_DRAIN_SHIFT: Final = Vop.FIELDS["drain_shift"].largest
 
 
 @dataclass
@@ -277,7 +277,6 @@ class _Fixer:
         assert int(np.abs(t.weights).max(initial=0)) <= largest_value(self._arch.weight_bits)
         return Product(
             sum=p.sum,
-            first_row=0,
             source=p.source,
             first=p.first,
             weights=t.weights.astype(np.int32),

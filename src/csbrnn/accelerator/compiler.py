@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 from csbrnn.accelerator.arch import X_BITS, Arch
 from csbrnn.accelerator.binary_points import DEFAULT_INPUT_RANGE, fix
 from csbrnn.accelerator.image import Image, OutputPart
+from csbrnn.accelerator.kernels import Kernel
 from csbrnn.accelerator.layout import Layout, lay_out
 from csbrnn.accelerator.mapping import find_spaces, map_units
 from csbrnn.accelerator.plan import plan
 from csbrnn.accelerator.schedule import Segment, output_order, segments_of, write_program
 from csbrnn.accelerator.step import FixedStep, Product
 from csbrnn.accelerator.strips import (
-    Kernel,
     StreamWords,
     Strip,
     cut_long,
     cut_strips,
     deal_strips,
     fold,
-    kernels_of,
 )
 from csbrnn.accelerator.verify import verify_image
 from csbrnn.compiler import Program, Slice, lower
@@ -106,7 +105,7 @@ def compile_model(
 
 def compile_step(step: FixedStep, arch: Arch, *, balance: bool = True) -> Compiled:
     """Lay a step out on an arch; see `compile_model`."""
-    kernels = {p: list(kernels_of(p)) for s in step.stages for p in s.products}
+    kernels = {p: list(p.kernels()) for s in step.stages for p in s.products}
     spaces = find_spaces(step)
     map_units(arch, step, spaces, kernels, balance=balance)
     layout = lay_out(arch, step, spaces)
@@ -118,16 +117,13 @@ def compile_step(step: FixedStep, arch: Arch, *, balance: bool = True) -> Compil
     for part, values in step.constants.items():
         space = layout.vector_spaces[part]
         vector[space.group, layout.vectors[part] + space.slot] = values
-    source = step.input.source
     image = Image(
         arch=arch,
         program=program,
         streams=streams,
         vector=vector,
         x=np.zeros(arch.x, np.int64),
-        input_x=layout.x[source],
-        input_length=source.length,
-        input_frac=step.input.frac,
+        input_length=step.input.source.length,
         outputs=_outputs(arch, step, layout),
         output_size=step.output_size,
         kept=sum(len(k.rows) * len(k.cols) for found in kernels.values() for k in found),

@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import TIMING
 from csbrnn.accelerator.image import Image
 from csbrnn.accelerator.isa import End, In, Jump, Next, Run, Vop, Wait
+from csbrnn.numerics import Ints
 
 __all__ = ["Cycles", "Span", "Trace", "count_cycles", "trace"]
-
-Ints = NDArray[np.int64]
 
 _STEADY_STEPS = 6
 """Steps that are simulated to find the period: programs settle within two. Ours."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from csbrnn.accelerator.isa import ACTS
+from csbrnn.accelerator.isa import ACTS, Combine
 from csbrnn.accelerator.step import VectorOp
 from csbrnn.compiler import Elementwise, Slice
 
@@ -187,16 +187,16 @@ class _Cover:
                 if self._is_leaf(inner) and not self._is_leaf(outer):
                     inner, outer = outer, inner
                 addend = self._place(outer)  # may drain, so it comes first
-                return replace(self._product(inner), e=addend, combine=1)
+                return replace(self._product(inner), e=addend, combine=Combine.ADD)
             case "sub":
                 left, right = node.args
                 if self._is_leaf(left) and not self._is_leaf(right):
                     addend = self._place(left)
-                    return replace(self._product(right), e=addend, combine=3)
+                    return replace(self._product(right), e=addend, combine=Combine.RSUB)
                 addend = self._place(right)
-                return replace(self._product(left), e=addend, combine=2)
+                return replace(self._product(left), e=addend, combine=Combine.SUB)
             case "neg":
-                return replace(self._product(node.args[0]), combine=3)
+                return replace(self._product(node.args[0]), combine=Combine.RSUB)
             case _:
                 return self._product(position, own=True)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from csbrnn.accelerator.arch import X_BITS
 from csbrnn.accelerator.image import Image
-from csbrnn.accelerator.isa import End, Instruction, Jump, Next, Vop
+from csbrnn.accelerator.isa import ACTS, End, Instruction, Jump, Next, Vop
 
 __all__ = ["SOURCE", "Energy", "estimate_energy"]
 
@@ -91,7 +91,7 @@ def estimate_energy(image: Image) -> Energy:
         vector += slots * 3 * _add(arch.vector_bits)
         if code.a_en:
             vector += slots * _multiply(arch.vector_bits, arch.vector_bits)
-        if code.act in (1, 2):
+        if ACTS[code.act] in ("sigmoid", "tanh"):
             vector += slots * (_access(31, arch.segments) + _multiply(15, 11))
         if code.x_en:
             writes = slots // arch.x_write * copies

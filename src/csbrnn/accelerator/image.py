@@ -18,10 +18,9 @@ from csbrnn.accelerator.isa import (
     encode_words,
 )
 from csbrnn.accelerator.strips import StreamWords
+from csbrnn.numerics import Ints
 
 __all__ = ["Image", "OutputPart"]
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,7 @@ class Image:
         streams: Contents of word and strip memories: ``streams[group][stream]``.
         vector: What vector memories hold before the first step. Shape: (groups, depth)
         x: What all copies of x hold before the first step. Shape: (depth,)
-        input_x: Address of the input in x.
         input_length: Values of the input.
-        input_frac: Binary digits behind their point.
         outputs: The packets of a step's output, in order.
         output_size: Elements of the model's output.
         kept: Weights that a step multiplies with.
@@ -67,9 +64,7 @@ class Image:
     streams: tuple[tuple[StreamWords, ...], ...]
     vector: Ints
     x: Ints
-    input_x: int
     input_length: int
-    input_frac: int
     outputs: tuple[OutputPart, ...]
     output_size: int
     kept: int

@@ -13,15 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import VECTOR_FRAC, X_BITS, Arch
-from csbrnn.accelerator.isa import ACTS
+from csbrnn.accelerator.isa import ACTS, Combine
 from csbrnn.accelerator.step import FixedStep, VectorOp
 from csbrnn.compiler import Slice
 from csbrnn.errors import ArgumentError
-from csbrnn.numerics import round_shift, saturate, sigmoid_fixed, tanh_fixed, tanh_table
+from csbrnn.numerics import (
+    Ints,
+    log_softmax,
+    round_shift,
+    saturate,
+    sigmoid_fixed,
+    softmax,
+    tanh_fixed,
+    tanh_table,
+)
 
 __all__ = ["FixedMachine", "host_input", "host_output", "run_fixed", "vector_arithmetic"]
-
-Ints = NDArray[np.int64]
 
 
 def run_fixed(step: FixedStep, arch: Arch, xs: NDArray[Any]) -> NDArray[np.float64]:
@@ -81,10 +88,7 @@ def host_output(step: FixedStep, values: Ints) -> NDArray[np.float64]:
         scales[part.offset : part.offset + part.length] = 2.0 ** -step.x_fracs[part.source]
     real: NDArray[np.float64] = values * scales
     if step.softmax:
-        shifted = real - real.max(axis=-1, keepdims=True)
-        total = np.exp(shifted).sum(axis=-1, keepdims=True)
-        log = step.softmax == "log_softmax"
-        real = shifted - np.log(total) if log else np.exp(shifted) / total
+        real = softmax(real) if step.softmax == "softmax" else log_softmax(real)
     return real
 
 
@@ -193,10 +197,11 @@ def vector_arithmetic(
     if a is not None:
         value = round_shift(a * value, VECTOR_FRAC)
     addend = np.zeros(1, np.int64) if e is None else e
-    if combine == 1:
-        value = value + addend
-    elif combine == 2:
-        value = value - addend
-    elif combine == 3:
-        value = addend - value
+    match combine:
+        case Combine.ADD:
+            value = value + addend
+        case Combine.SUB:
+            value = value - addend
+        case Combine.RSUB:
+            value = addend - value
     return saturate(value, bits)

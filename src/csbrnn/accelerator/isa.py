@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,9 +20,10 @@ from csbrnn.errors import ArgumentError
 
 __all__ = [
     "ACTS",
-    "COMBINES",
     "INSTRUCTIONS",
     "INSTRUCTION_BITS",
+    "LOAD_BITS",
+    "Combine",
     "End",
     "Field",
     "In",
@@ -44,11 +46,24 @@ __all__ = [
 INSTRUCTION_BITS: Final = 128
 OPCODE_BITS: Final = 4
 
+LOAD_BITS: Final = 32
+"""Of a beat of the load stream: a limb of what it loads."""
+
 ACTS: Final = ("none", "sigmoid", "tanh", "relu")
 """Activations of a VOP; the position is the code."""
 
-COMBINES: Final = ("p", "p + e", "p - e", "e - p")
-"""How a VOP combines its product and its addend; the position is the code."""
+
+class Combine(IntEnum):
+    """How a VOP combines its product p and its addend e."""
+
+    PRODUCT = 0
+    """p"""
+    ADD = 1
+    """p + e"""
+    SUB = 2
+    """p - e"""
+    RSUB = 3
+    """e - p"""
 
 
 class Space:
@@ -67,13 +82,18 @@ class Field(NamedTuple):
     low: int
     width: int
 
+    @property
+    def largest(self) -> int:
+        """The largest value."""
+        return (1 << self.width) - 1
+
     def put(self, value: int) -> int:
         """The value, moved to its place."""
         return int(value) << self.low
 
     def get(self, word: int) -> int:
         """The value out of a word."""
-        return (word >> self.low) & ((1 << self.width) - 1)
+        return (word >> self.low) & self.largest
 
 
 @dataclass(frozen=True)
@@ -213,8 +233,8 @@ def encode_instruction(instruction: Instruction) -> int:
     word, wrong = _OPCODE.put(instruction.OPCODE), []
     for name, field in instruction.FIELDS.items():
         value = getattr(instruction, name)
-        if not 0 <= value < 1 << field.width:
-            wrong.append(f"{name} must lie in 0..{(1 << field.width) - 1}, not {value}")
+        if not 0 <= value <= field.largest:
+            wrong.append(f"{name} must lie in 0..{field.largest}, not {value}")
         word |= field.put(value)
     if wrong:
         raise ArgumentError(f"{type(instruction).__name__.upper()}: " + "; ".join(wrong))
@@ -307,7 +327,7 @@ def _pack(
     count = len(next(iter(values.values())))
     limbs = np.zeros((count, -(-bits // 32) + 1), np.uint64)  # one more takes what spills over
     for name, field in fields.items():
-        value = values[name].astype(np.int64).astype(np.uint64) & np.uint64((1 << field.width) - 1)
+        value = values[name].astype(np.int64).astype(np.uint64) & np.uint64(field.largest)
         limb, low = divmod(field.low, 32)
         moved = value << np.uint64(low)  # width <= 31 and low <= 31: fits 64 bits
         limbs[:, limb] |= moved & np.uint64(0xFFFFFFFF)
@@ -321,6 +341,6 @@ def _unpack(fields: Mapping[str, Field], limbs: NDArray[np.uint32]) -> dict[str,
     for name, field in fields.items():
         limb, low = divmod(field.low, 32)
         both = wide[:, limb] | (wide[:, limb + 1] << np.uint64(32))
-        value = (both >> np.uint64(low)) & np.uint64((1 << field.width) - 1)
+        value = (both >> np.uint64(low)) & np.uint64(field.largest)
         values[name] = value.astype(np.int64)
     return values

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import Arch
 from csbrnn.accelerator.compiler import Compiled
@@ -27,11 +26,10 @@ from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.simulator import run_image
 from csbrnn.accelerator.tools import has_tool
 from csbrnn.errors import ArgumentError
+from csbrnn.numerics import Ints
 from csbrnn.optional import needed_for
 
 __all__ = ["SIMULATORS", "Climb", "Rung", "available_simulators", "climb"]
-
-Ints = NDArray[np.int64]
 
 SIMULATORS: Final = ("amaranth", "cxxrtl", "verilator", "cocotb")
 """Simulators of the RTL, by name."""
@@ -120,7 +118,9 @@ def climb(
     simulators: Sequence[str],
     *,
     report: Callable[[Rung], None] | None = None,
-    **options: float,
+    input_gaps: float = 0.0,
+    output_gaps: float = 0.0,
+    seed: int = 0,
 ) -> Climb:
     """Run a compiled model on the functional simulator and on simulators of the RTL.
 
@@ -129,8 +129,9 @@ def climb(
         xs: Inputs. Shape: (steps, input_length), 16-bit integers.
         simulators: Of `SIMULATORS`, in order.
         report: Called with each rung when it is done.
-        **options: Of `Stimulus`: ``input_gaps``, ``output_gaps``, ``seed``. With gaps, cycles are
-            more than the model's.
+        input_gaps: As in `Stimulus`. With gaps, cycles are more than the model's.
+        output_gaps: The same.
+        seed: Of the gaps.
 
     Raises:
         ArgumentError: A simulator is not known.
@@ -140,7 +141,14 @@ def climb(
     machine = FixedMachine(compiled.step, compiled.arch)
     expected = np.stack([machine.step(x) for x in xs])
     model_cycles = trace(image, len(xs)).end
-    stimulus = stimulus_of(image, xs, limit=100 * model_cycles + _SLACK, **options)
+    stimulus = stimulus_of(
+        image,
+        xs,
+        input_gaps=input_gaps,
+        output_gaps=output_gaps,
+        seed=seed,
+        limit=100 * model_cycles + _SLACK,
+    )
     rungs = []
     for name in ("functional", *simulators):
         simulate = None if name == "functional" else _simulator(name)

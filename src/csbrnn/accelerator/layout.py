@@ -27,8 +27,8 @@ class Layout:
         y_used: Rows of y that are used, the dump row not counted.
         vector_used: Of a vector memory.
         x_used: Values of x.
-        spaces: The spaces.
-        kinds: Vector or slice of a sum -> its space.
+        sum_spaces: Slice of a sum -> its space.
+        vector_spaces: Vector -> its space.
     """
 
     rows: dict[Slice, int]
@@ -38,7 +38,6 @@ class Layout:
     y_used: int
     vector_used: int
     x_used: int
-    spaces: list[Space]
     sum_spaces: dict[Slice, Space]
     vector_spaces: dict[Slice, Space]
 
@@ -81,7 +80,6 @@ def lay_out(arch: Arch, step: FixedStep, spaces: list[Space]) -> Layout:
         y_used,
         vector_used,
         x_used,
-        spaces,
         sum_spaces,
         vector_spaces,
     )

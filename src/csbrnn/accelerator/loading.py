@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import X_BITS, Arch
 from csbrnn.accelerator.image import Image
-from csbrnn.accelerator.isa import INSTRUCTION_BITS, Space
+from csbrnn.accelerator.isa import INSTRUCTION_BITS, LOAD_BITS, Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.errors import ArgumentError
+from csbrnn.numerics import Ints
 
 __all__ = ["load_beats", "outcome_steps", "stimulus_of"]
 
-Ints = NDArray[np.int64]
 Limbs = NDArray[np.uint32]
-
-_LIMB: Final = 32
 
 
 def load_beats(image: Image) -> Limbs:
@@ -41,13 +37,26 @@ def load_beats(image: Image) -> Limbs:
     return np.concatenate(packets)
 
 
-def stimulus_of(image: Image, xs: Ints, **options: float) -> Stimulus:
+def stimulus_of(
+    image: Image,
+    xs: Ints,
+    *,
+    input_gaps: float = 0.0,
+    output_gaps: float = 0.0,
+    seed: int = 0,
+    reset_at: int | None = None,
+    limit: int = Stimulus.limit,
+) -> Stimulus:
     """Return a run of the engine: everything loaded, then a step for each input.
 
     Args:
         image: What is loaded.
         xs: Inputs. Shape: (steps, input_length), 16-bit integers.
-        **options: Of `Stimulus`: gaps, seed, limit.
+        input_gaps: As in `Stimulus`, and so are the others.
+        output_gaps: The same.
+        seed: Of the gaps.
+        reset_at: Cycle of a first run in which the engine is reset.
+        limit: Cycles after which the run counts as hung.
 
     Raises:
         ArgumentError: There is no step.
@@ -62,7 +71,11 @@ def stimulus_of(image: Image, xs: Ints, **options: float) -> Stimulus:
         inputs=beats.reshape(-1, image.arch.x_write),
         input_last=last.ravel(),
         steps=len(xs),
-        **options,  # type: ignore[arg-type]
+        input_gaps=input_gaps,
+        output_gaps=output_gaps,
+        seed=seed,
+        reset_at=reset_at,
+        limit=limit,
     )
 
 
@@ -99,8 +112,8 @@ def _packet(space: int, group: int, stream: int, entries: Limbs) -> Limbs:
 
 def _limbs(values: list[int], bits: int) -> Limbs:
     """Two's complement numbers of any width, each as limbs, the lowest first."""
-    count, mask = -(-bits // _LIMB), (1 << bits) - 1
-    limbs = [[(value & mask) >> (_LIMB * k) & 0xFFFFFFFF for k in range(count)] for value in values]
+    count, mask = -(-bits // LOAD_BITS), (1 << bits) - 1
+    limbs = [[(v & mask) >> (LOAD_BITS * k) & 0xFFFFFFFF for k in range(count)] for v in values]
     return np.array(limbs, np.uint32).reshape(len(values), count)
 
 

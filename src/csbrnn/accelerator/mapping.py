@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import Arch
+from csbrnn.accelerator.kernels import Kernel
 from csbrnn.accelerator.step import FixedStep, Product
-from csbrnn.accelerator.strips import Kernel
 from csbrnn.compiler import Slice
+from csbrnn.numerics import Ints
 
 __all__ = ["Space", "find_spaces", "map_units", "sum_parts"]
-
-Ints = NDArray[np.int64]
 
 _MOST_SLOTS: Final = 1.25
 """Slots of a group, at most, over its share of the units: empty ones cost memory. Ours."""

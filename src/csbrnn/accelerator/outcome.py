@@ -57,7 +57,6 @@ class Outcome:
         outputs: Values of the output stream. Shape: (beats, W) int64.
         output_last: TLAST of each. Shape: (beats,).
         output_cycles: When each was taken; the cycle of ``start`` is 0. Shape: (beats,).
-        inputs_taken: Beats.
         cycles: Of the run, counted by the engine.
         state: `csbrnn.accelerator.rtl.State`.
         code: `csbrnn.accelerator.rtl.Code`.
@@ -67,7 +66,6 @@ class Outcome:
     outputs: NDArray[np.int64]
     output_last: NDArray[np.bool_]
     output_cycles: NDArray[np.int64]
-    inputs_taken: int
     cycles: int
     state: int
     code: int

@@ -54,7 +54,6 @@ class Plan:
         outputs: Parts of the output.
         softmax: What the host does to the output.
         numbers: Vector of constants -> the number it is filled with.
-        biases: Name of a sum -> its bias vector.
     """
 
     input: Slice
@@ -63,7 +62,6 @@ class Plan:
     outputs: list[StepOutput] = field(default_factory=list)
     softmax: Literal["", "softmax", "log_softmax"] = ""
     numbers: dict[Slice, float] = field(default_factory=dict)
-    biases: dict[str, str] = field(default_factory=dict)
 
 
 def plan(program: Program) -> Plan:
@@ -227,8 +225,6 @@ class _Planner:
             if self._stage().operations:
                 self._finish_stage()
                 self._plan.stages.append(PlanStage())
-            if code.bias is not None:
-                self._plan.biases[code.destination] = code.bias
             for part in self._cuts[code.destination]:
                 bias = None if code.bias is None else Slice(code.bias, part.start, part.length)
                 self._pending[part] = bias

@@ -8,7 +8,6 @@ Whole segments are done at once in NumPy. Sums are exact: they stay far below 2^
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import X_BITS
 from csbrnn.accelerator.image import Image
@@ -26,11 +25,9 @@ from csbrnn.accelerator.isa import (
     decode_words,
 )
 from csbrnn.errors import ArgumentError
-from csbrnn.numerics import round_shift, saturate
+from csbrnn.numerics import Ints, round_shift, saturate
 
 __all__ = ["Simulator", "run_image"]
-
-Ints = NDArray[np.int64]
 
 
 def run_image(image: Image, xs: Ints) -> Ints:

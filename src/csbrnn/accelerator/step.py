@@ -8,13 +8,15 @@ its own. `csbrnn.accelerator.interpreter` runs a step as it stands; the compiler
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csbrnn.accelerator.isa import Combine
+from csbrnn.accelerator.kernels import Kernel, kernels_of
 from csbrnn.compiler import Slice
 from csbrnn.formats import Matrix
 
@@ -23,11 +25,10 @@ __all__ = ["FixedStep", "Product", "Stage", "StepInput", "StepOutput", "VectorOp
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """``sum[first_row ..] += weights @ (source[first ..] << shift)``, in integers.
+    """``sum += weights @ (source[first ..] << shift)``, in integers.
 
     Attributes:
         sum: Name of the sum.
-        first_row: First row of the sum that it adds to.
         source: The vector that it reads, as it is written elsewhere.
         first: First element of the source that it reads.
         weights: Integers, zero where pruned. Shape: (rows, columns), int32.
@@ -38,7 +39,6 @@ class Product:
     """
 
     sum: str
-    first_row: int
     source: Slice
     first: int
     weights: NDArray[np.int32]
@@ -46,6 +46,10 @@ class Product:
     matrix: Matrix
     rows: tuple[int, int]
     columns: tuple[int, int]
+
+    def kernels(self) -> Iterator[Kernel]:
+        """Yield what ``matrix`` keeps of ``weights``, zeros among it included."""
+        return kernels_of(self.matrix, self.rows, self.columns)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class VectorOp:
         a: Factor, or None.
         e: Addend, or None.
         act: Position in `ACTS`.
-        combine: Position in `COMBINES`.
+        combine: What becomes of the product and e.
         between: Vectors between whose values the result lies, where rounding aside that is known.
     """
 
@@ -69,7 +73,7 @@ class VectorOp:
     a: Slice | None = None
     e: Slice | None = None
     act: int = 0
-    combine: int = 0
+    combine: Combine = Combine.PRODUCT
     between: tuple[Slice, ...] = ()
 
     @property
@@ -154,7 +158,9 @@ class FixedStep:
     @property
     def kept(self) -> int:
         """Weights that a step multiplies with: those that the formats store."""
-        return sum(kept_weights(p) for s in self.stages for p in s.products)
+        return sum(
+            len(k.rows) * len(k.cols) for s in self.stages for p in s.products for k in p.kernels()
+        )
 
     @property
     def operations(self) -> tuple[VectorOp, ...]:
@@ -171,10 +177,3 @@ class FixedStep:
             "acc_bits": self.acc_bits,
             "notes": list(self.notes),
         }
-
-
-def kept_weights(product: Product) -> int:
-    """Weights of a product that its matrix stores, zeros among them included."""
-    from csbrnn.accelerator.strips import kernels_of
-
-    return sum(len(k.rows) * len(k.cols) for k in kernels_of(product))

@@ -11,87 +11,28 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import TIMING, Arch
+from csbrnn.accelerator.kernels import Kernel
 from csbrnn.accelerator.step import Product
-from csbrnn.formats import BSRMatrix, CirculantMatrix, CSBMatrix, DenseMatrix, Matrix
+from csbrnn.numerics import Ints
 
 __all__ = [
-    "Kernel",
     "StreamWords",
     "Strip",
-    "as_blocks",
     "cut_long",
     "cut_strips",
     "deal_strips",
     "fold",
-    "kernels_of",
 ]
-
-Ints = NDArray[np.int64]
 
 _MAX_STRIP = 96
 """Words of a strip; longer ones are cut, so that dense matrices can be dealt evenly. Ours."""
-
-
-class Kernel(NamedTuple):
-    """Rows and columns of a product whose crossings are stored.
-
-    Attributes:
-        rows: Rows of the product's weights, ascending.
-        cols: Columns of them, ascending.
-        window: First column of the block; kernels of other windows share no columns.
-    """
-
-    rows: Ints
-    cols: Ints
-    window: int = 0
-
-
-def kernels_of(product: Product) -> Iterator[Kernel]:
-    """Yield the kernels of a product, in the order in which they are stored.
-
-    A dense or block-circulant matrix is one kernel; rows of other formats are kernels of their own.
-    """
-    (first, stop), (left, right) = product.rows, product.columns
-    matrix = as_blocks(product.matrix)
-    if matrix is None:
-        yield Kernel(np.arange(stop - first), np.arange(right - left))
-        return
-    rows, cols = matrix.rows.astype(np.int64), matrix.cols.astype(np.int64)
-    row_offsets, col_offsets = matrix.row_offsets, matrix.col_offsets
-    windows = matrix.blocking.first_col()
-    for block in range(matrix.blocking.blocks):
-        r = rows[row_offsets[block] : row_offsets[block + 1]]
-        c = cols[col_offsets[block] : col_offsets[block + 1]]
-        if first > 0 or stop < matrix.shape[0]:
-            r = r[(r >= first) & (r < stop)] - first
-        if left > 0 or right < matrix.shape[1]:
-            c = c[(c >= left) & (c < right)] - left
-        if len(r) and len(c):
-            yield Kernel(r, c, int(windows[block]) - left)
-
-
-def as_blocks(matrix: Matrix) -> CSBMatrix | None:
-    """Return any pruned matrix as CSB; None for one that multiplies everything.
-
-    Weights that are stored and zero are left out where the format is not CSB.
-    """
-    match matrix:
-        case CSBMatrix():
-            return matrix
-        case DenseMatrix() | CirculantMatrix():
-            return None
-        case BSRMatrix():
-            block = matrix.block
-            return CSBMatrix.from_dense(matrix.to_dense(), block, block[0])
-        case _:
-            return CSBMatrix.from_dense(matrix.to_dense(), (1, max(matrix.shape[1], 1)))
 
 
 class Strip(NamedTuple):

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import TIMING, X_BITS, Arch
 from csbrnn.accelerator.image import Image
-from csbrnn.accelerator.isa import End, In, Instruction, Jump, Next, Run, Vop, Wait
+from csbrnn.accelerator.isa import Combine, End, In, Instruction, Jump, Next, Run, Vop, Wait
 from csbrnn.accelerator.strips import StreamWords
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 
 __all__ = ["image_problems", "verify_image"]
-
-Ints = NDArray[np.int64]
 
 _ROUNDS = 3
 """Steps that the program is followed for: the third begins as every later one does."""
@@ -115,7 +113,7 @@ def _vop_problems(arch: Arch, code: Vop) -> list[str]:
     for name, (enabled, at) in places.items():
         if enabled and code.d_en and at != code.d and abs(at - code.d) < code.n:
             found.append(f"d overlaps {name} in part")
-    if code.combine and code.combine != 3 and not code.e_en:
+    if code.combine in (Combine.ADD, Combine.SUB) and not code.e_en:
         found.append("it combines with e, which is not enabled")
     if code.x_en:
         found += _x_problems(arch, code.x, code.n * arch.groups, code.n)

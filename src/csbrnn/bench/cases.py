@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.bench.layouts import DENSE, Layout, layout_of, parse_layout
+from csbrnn.bench.random_banks import random_banks
 from csbrnn.cells import GRU, LSTM, Stack
+from csbrnn.compiler import Program
 from csbrnn.errors import ArgumentError
 from csbrnn.formats import CSBMatrix, DenseMatrix, Matrix
 from csbrnn.model import Features, PackedModel, Recurrent, map_matrices, quantize, verify
@@ -23,7 +25,10 @@ __all__ = [
     "Case",
     "Shape",
     "generate",
+    "random_bank_matrix",
+    "random_inputs",
     "random_matrix",
+    "random_model",
     "random_network",
     "random_weight",
 ]
@@ -33,6 +38,9 @@ DEFAULT_LAYOUT: Final = "block=16x64 row_group=16"
 
 STEP: Final = np.float32(1 / 127)
 """Of a row's largest weight: the smallest that int8 still tells from zero."""
+
+_MOST_INPUT: Final = 4.0
+"""Standard deviations. Ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +179,19 @@ def generate(name: str, layout: str | Sequence[str] = DEFAULT_LAYOUT, seed: int 
         chosen = None if shape.pruning_rate == 1 else parsed
         text = DENSE if chosen is None else str(chosen)
         if text not in models:
-            matrix = partial(random_matrix, layout=chosen, pruning_rate=shape.pruning_rate)
-            models[text] = random_network(shape.stack, matrix, seed)
+            models[text] = random_model(shape.stack, chosen, shape.pruning_rate, seed)
     return Case(name, next(iter(models.values())), models)
+
+
+def random_model(
+    stack: Stack, layout: Layout | None, pruning_rate: float, seed: int = 0
+) -> PackedModel:
+    """Makes a model of one recurrent layer, its matrices pruned to a layout; dense if that is None.
+
+    How much each block keeps is as unequal as pruning leaves it.
+    """
+    matrix = partial(random_matrix, layout=layout, pruning_rate=pruning_rate)
+    return random_network(stack, matrix, seed)
 
 
 def random_network(
@@ -221,6 +239,32 @@ def random_matrix(
     weight = random_weight(shape, pruning_rate, rng)
     weight *= layout.random_mask(shape, 1 / pruning_rate, rng)
     return CSBMatrix.from_dense(weight, layout.block, layout.row_group)
+
+
+def random_bank_matrix(
+    shape: tuple[int, int], rng: np.random.Generator, pruning_rate: float
+) -> Matrix:
+    """Draws a bank-balanced matrix; see `random_banks`."""
+    weight = random_weight(shape, pruning_rate, rng)
+    weight *= random_banks(shape, pruning_rate, rng)
+    return CSBMatrix.from_dense(weight, (1, shape[1]))
+
+
+def random_inputs(program: Program, steps: int, input_range: float, seed: int = 0) -> NDArray[Any]:
+    """Draws inputs for a program: tokens, or features of unit variance.
+
+    Features are clipped to ``input_range``, and to 4 standard deviations.
+
+    Shape:
+        returns: (steps,) tokens, or (steps, width)
+    """
+    rng = np.random.default_rng(seed)
+    stream = program.streams["input"]
+    if stream.dtype == "int32":
+        return rng.integers(0, stream.bound, steps)
+    scale = min(input_range, _MOST_INPUT)
+    values = rng.standard_normal((steps, stream.width))
+    return np.clip(values, -scale, scale).astype(np.float32)
 
 
 def _layout_text(model: PackedModel) -> str:

@@ -21,8 +21,8 @@ from csbrnn.accelerator import (
     run_fixed,
 )
 from csbrnn.accelerator.baselines import baselines
+from csbrnn.bench.cases import random_inputs
 from csbrnn.commands.hw_compile import compiled_dict
-from csbrnn.commands.hw_model import random_inputs
 from csbrnn.commands.hw_timeline import draw_timeline
 from csbrnn.compiler import Program, lower, run_program
 from csbrnn.errors import ArgumentError

@@ -15,7 +15,7 @@ from csbrnn.accelerator import (
     run_fixed,
 )
 from csbrnn.accelerator.ladder import Rung, available_simulators, climb
-from csbrnn.commands.hw_model import random_inputs
+from csbrnn.bench.cases import random_inputs
 from csbrnn.compiler import lower, run_program
 from csbrnn.errors import MissingDependencyError
 from csbrnn.model import PackedModel
@@ -83,8 +83,15 @@ def verify_hw(
             soft_wrap=True,
         )
 
-    options = {"input_gaps": gaps, "output_gaps": gaps, "seed": seed}
-    result = climb(compiled, host_input(compiled.step, xs), chosen, report=show, **options)
+    result = climb(
+        compiled,
+        host_input(compiled.step, xs),
+        chosen,
+        report=show,
+        input_gaps=gaps,
+        output_gaps=gaps,
+        seed=seed,
+    )
     console.print(f"  cycle model: {result.model_cycles:,} cycles", highlight=False)
     return {
         **result.to_dict(),

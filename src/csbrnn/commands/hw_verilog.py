@@ -12,7 +12,7 @@ from csbrnn.accelerator import (
     host_input,
     trace,
 )
-from csbrnn.commands.hw_model import random_inputs
+from csbrnn.bench.cases import random_inputs
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError
 from csbrnn.model import PackedModel

@@ -23,7 +23,7 @@ from csbrnn.compiler.program import (
     Softmax,
 )
 from csbrnn.errors import ArgumentError
-from csbrnn.numerics import int8_product
+from csbrnn.numerics import int8_product, log_softmax, softmax
 
 __all__ = ["run_program"]
 
@@ -180,9 +180,7 @@ class _Machine:
                 self._gru_gates(instruction)
             case Softmax(destination=destination, source=source, log=log):
                 v = self._get(source)
-                v = v - v.max(axis=-1, keepdims=True)
-                total = np.exp(v).sum(axis=-1, keepdims=True)
-                self._set(destination, v - np.log(total) if log else np.exp(v) / total)
+                self._set(destination, log_softmax(v) if log else softmax(v))
             case Copy(destination=destination, source=source):
                 self._set(destination, self._get(source))
 

@@ -21,6 +21,7 @@ from csbrnn.model.layers import (
     Linear,
     Recurrent,
 )
+from csbrnn.numerics import log_softmax, softmax
 
 __all__ = ["States", "run_reference"]
 
@@ -105,9 +106,7 @@ def _activate(function: str, x: Array) -> Array:
         # tanh saturates where exp would overflow.
         y = 0.5 * (1 + np.tanh(0.5 * x))
     else:
-        shifted = x - x.max(axis=-1, keepdims=True)
-        total = np.exp(shifted).sum(axis=-1, keepdims=True)
-        y = np.exp(shifted) / total if function == "softmax" else shifted - np.log(total)
+        y = softmax(x) if function == "softmax" else log_softmax(x)
     return y
 
 

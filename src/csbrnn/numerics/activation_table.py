@@ -16,6 +16,7 @@ from csbrnn.errors import ArgumentError
 
 __all__ = [
     "ACTIVATION_FRAC",
+    "MAGNITUDE_BITS",
     "MAX_SIGMOID_ERROR",
     "MAX_TANH_ERROR",
     "TanhTable",
@@ -35,7 +36,10 @@ MAX_SIGMOID_ERROR: Final = 6e-5
 """The same of sigmoid."""
 
 _RANGE_BITS: Final = 3  # the table covers [0, 8)
-_MAGNITUDE_BITS: Final = _RANGE_BITS + ACTIVATION_FRAC + 1  # of 2 |v|, below 16
+
+MAGNITUDE_BITS: Final = _RANGE_BITS + ACTIVATION_FRAC + 1
+"""Of the table's argument, 2 |v| below 16: [0, 8) with one digit more behind the point than v."""
+
 _SLOPE_FRAC: Final = 14
 
 
@@ -53,7 +57,7 @@ class TanhTable(NamedTuple):
     @property
     def fraction_bits(self) -> int:
         """Low bits of 2 |v| that are the position within a segment."""
-        return _MAGNITUDE_BITS - (len(self.base).bit_length() - 1)
+        return MAGNITUDE_BITS - (len(self.base).bit_length() - 1)
 
 
 @lru_cache
@@ -97,7 +101,7 @@ def sigmoid_fixed(v: NDArray[Any], table: TanhTable) -> NDArray[np.int64]:
 
 def _odd(v: NDArray[np.int64], magnitude: NDArray[np.int64], table: TanhTable) -> NDArray[np.int64]:
     """Tanh of ``magnitude`` (frac 16), with the sign of ``v``."""
-    m = np.minimum(magnitude, (1 << _MAGNITUDE_BITS) - 1)
+    m = np.minimum(magnitude, (1 << MAGNITUDE_BITS) - 1)
     bits = table.fraction_bits
     index, within = m >> bits, m & ((1 << bits) - 1)
     # slope has frac 14 and the position frac 16: 15 too many, rounded half up.

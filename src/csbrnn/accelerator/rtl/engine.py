@@ -9,13 +9,14 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.isa import Space
+from csbrnn.accelerator.isa import LOAD_BITS, Space
 from csbrnn.accelerator.rtl.blackbox import part
 from csbrnn.accelerator.rtl.emitter import Emitter
 from csbrnn.accelerator.rtl.group import PEGroup
 from csbrnn.accelerator.rtl.interfaces import Beat
 from csbrnn.accelerator.rtl.issue import Distribution
-from csbrnn.accelerator.rtl.loader import LOAD_BITS, Loader
+from csbrnn.accelerator.rtl.loader import Loader
+from csbrnn.accelerator.rtl.pipeline import any_of
 from csbrnn.accelerator.rtl.sequencer import PC_BITS, STEP_BITS, Sequencer
 from csbrnn.accelerator.rtl.status import CODE_BITS, STATE_BITS, Code, State
 
@@ -125,9 +126,9 @@ class Engine(wiring.Component):
 
         overrun, conflict = Signal(), Signal()
         m.d.sync += [
-            sequencer.busy.eq(_any(group.busy for group in groups)),
-            overrun.eq(_any(group.overrun for group in groups)),
-            conflict.eq(_any(group.conflict for group in groups)),
+            sequencer.busy.eq(any_of(group.busy for group in groups)),
+            overrun.eq(any_of(group.overrun for group in groups)),
+            conflict.eq(any_of(group.conflict for group in groups)),
         ]
         with m.If(loader.fault):
             m.d.comb += sequencer.fault.eq(Code.LOAD)
@@ -137,10 +138,3 @@ class Engine(wiring.Component):
             with m.Elif(conflict):
                 m.d.comb += sequencer.fault.eq(Code.Y_CONFLICT)
         return m
-
-
-def _any(values: Any) -> Any:
-    result = None
-    for value in values:
-        result = value if result is None else result | value
-    return result

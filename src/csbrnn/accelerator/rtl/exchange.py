@@ -15,7 +15,7 @@ __all__ = ["read_outcome", "write_stimulus"]
 
 _MAGIC: Final = 0x314D495362737263  # drivers/driver.h has the same
 _HEAD: Final = struct.Struct("<10Q2d")
-_OUTCOME_HEAD: Final = struct.Struct("<8Q")
+_OUTCOME_HEAD: Final = struct.Struct("<7Q")
 
 
 def write_stimulus(path: Path, stimulus: Stimulus, *, direct: bool) -> None:
@@ -55,7 +55,7 @@ def read_outcome(path: Path, lanes: int, limit: int) -> Outcome:
         HungError: The engine was still running at the limit.
     """
     data = path.read_bytes()
-    _, beats, taken, cycles, state, code, pc, hung = _OUTCOME_HEAD.unpack_from(data)
+    _, beats, cycles, state, code, pc, hung = _OUTCOME_HEAD.unpack_from(data)
     if hung:
         raise HungError(f"the engine must stop; after {limit} cycles it still runs, at pc {pc}")
     at = _OUTCOME_HEAD.size
@@ -66,7 +66,6 @@ def read_outcome(path: Path, lanes: int, limit: int) -> Outcome:
         outputs=values.reshape(beats, lanes).astype(np.int64),
         output_last=last.astype(bool),
         output_cycles=output_cycles.astype(np.int64),
-        inputs_taken=taken,
         cycles=cycles,
         state=state,
         code=code,

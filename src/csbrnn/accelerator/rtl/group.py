@@ -12,7 +12,7 @@ from csbrnn.accelerator.arch import X_BITS, Arch
 from csbrnn.accelerator.isa import Space
 from csbrnn.accelerator.rtl.blackbox import part
 from csbrnn.accelerator.rtl.interfaces import LoadBus, Post, Slot, XWrite
-from csbrnn.accelerator.rtl.pipeline import adder_tree, delay
+from csbrnn.accelerator.rtl.pipeline import adder_tree, any_of, delay
 from csbrnn.accelerator.rtl.stream import WeightStream
 from csbrnn.accelerator.rtl.vector import VectorEngine
 
@@ -97,9 +97,9 @@ class PEGroup(wiring.Component):
             ):
                 write_of(write, (load.space == space) & (load.stream == p))
         m.d.sync += [
-            self.busy.eq(_any([stream.busy for stream in streams])),
-            self.overrun.eq(_any([stream.overrun for stream in streams])),
-            self.conflict.eq(_any([stream.conflict for stream in streams])),
+            self.busy.eq(any_of(stream.busy for stream in streams)),
+            self.overrun.eq(any_of(stream.overrun for stream in streams)),
+            self.conflict.eq(any_of(stream.conflict for stream in streams)),
         ]
 
         m.submodules.vector = vector = VectorEngine(arch)
@@ -121,11 +121,3 @@ def _registered(m: Module, interface: Any, name: str) -> Any:
     ):
         m.d.sync += target.eq(source)
     return late
-
-
-def _any(values: list[Any]) -> Any:
-    """The bitwise or of several values."""
-    result = values[0]
-    for value in values[1:]:
-        result = result | value
-    return result

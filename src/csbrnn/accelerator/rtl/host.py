@@ -125,7 +125,6 @@ async def _steps(pins: Pins, stimulus: Stimulus, until: int) -> Outcome:
         outputs=np.array(outputs, np.int64).reshape(-1, lanes),
         output_last=np.array(last, np.bool_),
         output_cycles=np.array(cycles, np.int64),
-        inputs_taken=offered,
         cycles=pins.get("cycles"),
         state=pins.get("state"),
         code=pins.get("code"),

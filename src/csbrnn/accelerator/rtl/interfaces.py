@@ -5,11 +5,10 @@ from __future__ import annotations
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from csbrnn.accelerator.arch import X_BITS, Arch
-from csbrnn.accelerator.rtl.pipeline import clog2
+from csbrnn.accelerator.arch import X_BITS, Arch, address_bits
+from csbrnn.accelerator.isa import INSTRUCTION_BITS, LOAD_BITS, Run, Vop
 
 __all__ = [
-    "SHIFT_BITS",
     "Beat",
     "Drain",
     "LoadBus",
@@ -19,9 +18,6 @@ __all__ = [
     "XWrite",
     "load_bits",
 ]
-
-SHIFT_BITS = 3
-"""Of the shift of an x operand in RUN, and of h in VOP."""
 
 
 class MemoryWrite(wiring.Signature):
@@ -35,7 +31,7 @@ class MemoryWrite(wiring.Signature):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__(
-            {"enable": Out(1), "address": Out(max(1, clog2(depth))), "data": Out(width)}
+            {"enable": Out(1), "address": Out(address_bits(depth)), "data": Out(width)}
         )
 
 
@@ -50,7 +46,7 @@ class Post(wiring.Signature):
     """The next segment: ``valid`` 1, ``half`` 1 (of y), ``shift`` 3 (of the x operand)."""
 
     def __init__(self) -> None:
-        super().__init__({"valid": Out(1), "half": Out(1), "shift": Out(SHIFT_BITS)})
+        super().__init__({"valid": Out(1), "half": Out(1), "shift": Out(Run.FIELDS["shift"].width)})
 
 
 class Drain(wiring.Signature):
@@ -62,8 +58,8 @@ class Drain(wiring.Signature):
 
 def load_bits(arch: Arch) -> int:
     """Bits of the load bus: of the widest memory, in whole beats of 32."""
-    widest = max(128, arch.word_bits, arch.strip_bits, arch.vector_bits, X_BITS * arch.x_write)
-    return -(-widest // 32) * 32
+    narrow = (arch.word_bits, arch.strip_bits, arch.vector_bits, X_BITS * arch.x_write)
+    return -(-max(INSTRUCTION_BITS, *narrow) // LOAD_BITS) * LOAD_BITS
 
 
 class LoadBus(wiring.Signature):
@@ -113,22 +109,22 @@ class Slot(wiring.Signature):
     """
 
     def __init__(self, arch: Arch) -> None:
-        address = max(1, clog2(arch.vector))
+        address = address_bits(arch.vector)
         super().__init__(
             {
                 "drain": Out(Drain(arch)),
-                "drain_shift": Out(5),
+                "drain_shift": Out(Vop.FIELDS["drain_shift"].width),
                 "drain_enable": Out(1),
                 "v_address": Out(address),
                 "v_enable": Out(1),
-                "act": Out(2),
+                "act": Out(Vop.FIELDS["act"].width),
                 "a_address": Out(address),
                 "a_enable": Out(1),
                 "e_address": Out(address),
                 "e_enable": Out(1),
-                "combine": Out(2),
+                "combine": Out(Vop.FIELDS["combine"].width),
                 "d_address": Out(address),
                 "d_enable": Out(1),
-                "x_shift": Out(SHIFT_BITS),
+                "x_shift": Out(Vop.FIELDS["x_shift"].width),
             }
         )

@@ -8,9 +8,10 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from csbrnn.accelerator.arch import Arch
-from csbrnn.accelerator.rtl.interfaces import SHIFT_BITS, Slot
-from csbrnn.accelerator.rtl.pipeline import clog2, delay
+from csbrnn.accelerator.arch import Arch, address_bits
+from csbrnn.accelerator.isa import Vop
+from csbrnn.accelerator.rtl.interfaces import Slot
+from csbrnn.accelerator.rtl.pipeline import delay
 from csbrnn.accelerator.rtl.vector import Stages
 
 __all__ = ["Distribution", "Emission", "Issue"]
@@ -29,21 +30,21 @@ class Issue(wiring.Signature):
     """
 
     def __init__(self, arch: Arch) -> None:
-        address = max(1, clog2(arch.vector))
+        address = address_bits(arch.vector)
         super().__init__(
             {
                 "valid": Out(1),
                 "drain": Out(1),
                 "half": Out(1),
                 "row": Out(arch.y_addr_bits),
-                "drain_shift": Out(5),
-                "act": Out(2),
-                "combine": Out(2),
-                "x_shift": Out(SHIFT_BITS),
+                **{
+                    name: Out(Vop.FIELDS[name].width)
+                    for name in ("drain_shift", "act", "combine", "x_shift")
+                },
                 **{f"{operand}_address": Out(address) for operand in "vaed"},
                 **{f"{operand}_enable": Out(1) for operand in "vaed"},
                 "x_enable": Out(1),
-                "x": Out(max(1, clog2(arch.x // arch.x_write))),
+                "x": Out(address_bits(arch.x // arch.x_write)),
                 "out": Out(1),
                 "last": Out(1),
             }
@@ -64,7 +65,7 @@ class Emission(wiring.Signature):
         super().__init__(
             {
                 "x_enable": Out(1),
-                "x": Out(max(1, clog2(arch.x // arch.x_write))),
+                "x": Out(address_bits(arch.x // arch.x_write)),
                 "out": Out(1),
                 "last": Out(1),
             }

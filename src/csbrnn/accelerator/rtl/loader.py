@@ -9,13 +9,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import X_BITS, Arch
-from csbrnn.accelerator.isa import INSTRUCTION_BITS, Space
+from csbrnn.accelerator.isa import INSTRUCTION_BITS, LOAD_BITS, Space
 from csbrnn.accelerator.rtl.interfaces import LoadBus, load_bits
 
-__all__ = ["LOAD_BITS", "Loader", "spaces"]
-
-LOAD_BITS = 32
-"""Of a beat of the load stream."""
+__all__ = ["Loader", "spaces"]
 
 
 def spaces(arch: Arch) -> dict[int, tuple[int, int]]:

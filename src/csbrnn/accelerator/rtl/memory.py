@@ -9,8 +9,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from csbrnn.accelerator.arch import address_bits
 from csbrnn.accelerator.rtl.interfaces import MemoryWrite
-from csbrnn.accelerator.rtl.pipeline import clog2
 
 __all__ = ["SequentialMemory"]
 
@@ -65,7 +65,7 @@ class SequentialMemory(wiring.Component):
             write.data.eq(self.write.data),
         ]
         # What was loaded outlives a reset, so its end does, too.
-        last = Signal(max(1, clog2(self._depth)), reset_less=True)
+        last = Signal(address_bits(self._depth), reset_less=True)
         with m.If(self.write.enable):
             m.d.sync += last.eq(self.write.address)
 

@@ -1,17 +1,16 @@
-"""Delays, adder trees and saturation, for pipelines whose every stage is counted."""
+"""Delays, adder trees, saturation, fields: for pipelines whose every stage is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
-__all__ = ["adder_tree", "clog2", "delay", "saturate", "shift_right"]
+from csbrnn.accelerator.isa import Field
 
-
-def clog2(count: int) -> int:
-    """The least k with 2^k >= count."""
-    return (count - 1).bit_length()
+__all__ = ["adder_tree", "any_of", "delay", "part_of", "saturate", "shift_right"]
 
 
 def delay(m: Module, value: Value, cycles: int, name: str, *, control: bool = False) -> Value:
@@ -45,6 +44,16 @@ def adder_tree(m: Module, values: Sequence[Value], bits: int, name: str) -> Valu
     return values[0]
 
 
+def any_of(values: Iterable[Value]) -> Value:
+    """Return the bitwise or of one or several values."""
+    return reduce(or_, values)
+
+
+def part_of(word: Value, field: Field) -> Value:
+    """Return a field of a word; it can be assigned to."""
+    return word[field.low : field.low + field.width]
+
+
 def saturate(value: Value, bits: int) -> Value:
     """Return a signed value clipped to ``bits`` bits."""
     width = len(value)
@@ -59,8 +68,3 @@ def saturate(value: Value, bits: int) -> Value:
 def shift_right(value: Value, amount: Value) -> Value:
     """Return a signed value shifted to the right, arithmetically, in the width it has."""
     return (value >> amount)[: len(value)].as_signed()
-
-
-def shape_of(value: Value) -> Shape:
-    """The shape of a value."""
-    return value.shape()

@@ -8,10 +8,10 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from csbrnn.accelerator.arch import TIMING, Arch
+from csbrnn.accelerator.arch import TIMING, Arch, clog2
 from csbrnn.accelerator.isa import INSTRUCTION_BITS, Vop
 from csbrnn.accelerator.rtl.issue import Issue
-from csbrnn.accelerator.rtl.pipeline import clog2
+from csbrnn.accelerator.rtl.pipeline import part_of
 
 __all__ = ["Slots"]
 
@@ -64,10 +64,7 @@ class Slots(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: D102
         m, arch = Module(), self._arch
-        given = {
-            name: self.instruction[field.low : field.low + field.width]
-            for name, field in Vop.FIELDS.items()
-        }
+        given = {name: part_of(self.instruction, field) for name, field in Vop.FIELDS.items()}
         f = {name: Signal(len(v), name=name, reset_less=True) for name, v in given.items()}
         with m.If(self.load):
             m.d.sync += [f[name].eq(value) for name, value in given.items()]

@@ -9,12 +9,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from csbrnn.accelerator.arch import X_BITS, Arch
-from csbrnn.accelerator.isa import Field, word_fields
+from csbrnn.accelerator.arch import X_BITS, Arch, clog2
+from csbrnn.accelerator.isa import word_fields
 from csbrnn.accelerator.rtl.interfaces import Drain, MemoryWrite, Post, XWrite
 from csbrnn.accelerator.rtl.lane import Lane
 from csbrnn.accelerator.rtl.memory import SequentialMemory
-from csbrnn.accelerator.rtl.pipeline import adder_tree, clog2, delay
+from csbrnn.accelerator.rtl.pipeline import adder_tree, delay, part_of
 
 __all__ = ["WeightStream"]
 
@@ -76,7 +76,7 @@ class WeightStream(wiring.Component):
             wiring.connect(m, memory.write, wiring.flipped(write))
             m.d.comb += memory.restart.eq(self.restart)
 
-        fields = {name: _get(words.data, field) for name, field in word_fields(arch).items()}
+        fields = {name: part_of(words.data, field) for name, field in word_fields(arch).items()}
         valid, last, end = Signal(), Signal(), Signal()
         half, shift = self._queue(m, pop=end)
         m.d.comb += [
@@ -178,7 +178,3 @@ class WeightStream(wiring.Component):
             shifted_4.eq(one_3 << shift_3[: clog2(arch.max_shift + 1)]),
         ]
         return shifted_4
-
-
-def _get(word: Any, field: Field) -> Any:
-    return word[field.low : field.low + field.width]

@@ -106,6 +106,13 @@ class Placed:
         """What any placement reaches."""
         return statistics.median(self.fmax_mhz.values())
 
+    @property
+    def luck(self) -> str:
+        """Of which seeds the best one is, in words."""
+        if len(self.fmax_mhz) == 1:
+            return f"seed {next(iter(self.fmax_mhz))}"
+        return f"best of {len(self.fmax_mhz)} seeds, median {self.median_mhz:.1f} MHz"
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values."""
         return {

@@ -15,7 +15,8 @@ from csbrnn.accelerator.image import Image
 from csbrnn.accelerator.loading import stimulus_of
 from csbrnn.accelerator.rtl.compiled import DRIVERS
 from csbrnn.accelerator.rtl.emit import emit_verilog
-from csbrnn.accelerator.simulator import Ints, Simulator
+from csbrnn.accelerator.simulator import Simulator
+from csbrnn.numerics import Ints
 
 __all__ = ["write_testbench"]
 

@@ -11,9 +11,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from csbrnn.accelerator.arch import VECTOR_FRAC, X_BITS, Arch
+from csbrnn.accelerator.isa import Combine
 from csbrnn.accelerator.rtl.activation import ACTIVATION_CYCLES, Activation
 from csbrnn.accelerator.rtl.interfaces import MemoryWrite, Slot
-from csbrnn.accelerator.rtl.pipeline import clog2, delay, saturate, shift_right
+from csbrnn.accelerator.rtl.pipeline import delay, saturate, shift_right
 
 __all__ = ["Stages", "VectorEngine"]
 
@@ -48,7 +49,7 @@ class Stages:
     @classmethod
     def of(cls, arch: Arch) -> Stages:
         """The pipeline of one arch."""
-        total = 3 + clog2(arch.streams) + clog2(arch.lanes)
+        total = 3 + arch.levels
         drained = total + 4  # two shifts, round, saturate
         pre = drained + 2  # add, saturate
         a = pre + ACTIVATION_CYCLES
@@ -124,11 +125,11 @@ class VectorEngine(wiring.Component):
 
         combined = Signal(signed(len(product) + 1), reset_less=True)
         with m.Switch(slot.combine):
-            with m.Case(0):
+            with m.Case(Combine.PRODUCT):
                 m.d.sync += combined.eq(product)
-            with m.Case(1):
+            with m.Case(Combine.ADD):
                 m.d.sync += combined.eq(product + e)
-            with m.Case(2):
+            with m.Case(Combine.SUB):
                 m.d.sync += combined.eq(product - e)
             with m.Default():
                 m.d.sync += combined.eq(e - product)

@@ -38,7 +38,7 @@ def simulate_verilator(arch: Arch, stimulus: Stimulus) -> Outcome:
 
 
 def build_verilator(arch: Arch) -> Path:
-    """Return the simulation program of one arch; built once for each state of the sources."""
+    """Return the simulation program of one arch; built once from the same."""
     verilator = require_tool("verilator")
     program = kept_program(arch, "verilator")
     if program.exists():

@@ -1,4 +1,4 @@
-// The engine in CXXRTL. SPACES is generated: space -> memory name and limbs.
+// The engine in CXXRTL. SPACE_LIMBS and SPACE_NAMES are generated: limbs and names of memories.
 #include "sim.h"
 
 #include "driver.h"

@@ -10,7 +10,7 @@
 
 namespace driver {
 
-constexpr uint64_t kMagic = 0x314d495362737263;  // file format 1, see outcome_files.py
+constexpr uint64_t kMagic = 0x314d495362737263;  // file format 1, see exchange.py
 enum State { kIdle = 0, kRunning = 1, kDone = 2, kError = 3 };
 
 struct Stimulus {
@@ -180,9 +180,9 @@ int run(Dut &dut, const char *stimulus_path, const char *outcome_path)
 
     std::FILE *file = std::fopen(outcome_path, "wb");
     check(file != nullptr, "can't write the outcome");
-    const uint64_t head[8] = {kMagic, o.cycles.size(), o.offered, dut.cycles(), dut.state(),
+    const uint64_t head[7] = {kMagic,     o.cycles.size(), dut.cycles(), dut.state(),
                               dut.code(), dut.pc(), o.idle < s.drain_cycles};
-    std::fwrite(head, sizeof(uint64_t), 8, file);
+    std::fwrite(head, sizeof(uint64_t), 7, file);
     std::fwrite(o.cycles.data(), sizeof(uint64_t), o.cycles.size(), file);
     std::fwrite(o.values.data(), sizeof(uint16_t), o.values.size(), file);
     std::fwrite(o.last.data(), 1, o.last.size(), file);

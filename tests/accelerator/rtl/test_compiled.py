@@ -1,0 +1,33 @@
+"""Simulation programs that are kept: one of another engine is never taken for this one's."""
+
+from dataclasses import replace
+
+import pytest
+
+from csbrnn.numerics import TanhTable, tanh_table
+
+from .random_image import ARCHS
+
+pytest.importorskip("amaranth")
+
+from csbrnn.accelerator.rtl import activation
+from csbrnn.accelerator.rtl.compiled import kept_program
+
+ARCH = ARCHS["1x1x1"]
+
+
+def test_engines_of_any_name_share_a_program_and_other_sizes_have_their_own():
+    path = kept_program(ARCH, "cxxrtl")
+    assert kept_program(replace(ARCH, name="another"), "cxxrtl") == path
+    assert kept_program(replace(ARCH, segments=32), "cxxrtl") != path
+    assert kept_program(ARCH, "verilator") != path
+
+
+def test_a_changed_table_of_tanh_is_another_program(monkeypatch):
+    def changed(segments):
+        base, slope = tanh_table(segments)
+        return TanhTable(base ^ 1, slope)
+
+    path = kept_program(ARCH, "cxxrtl")
+    monkeypatch.setattr(activation, "tanh_table", changed)
+    assert kept_program(replace(ARCH, name="changed"), "cxxrtl") != path
