@@ -167,10 +167,9 @@ class _Cover:
         return self._places[position]
 
     def _emit(self, position: int, place: Slice | None) -> Slice:
-        operation = self._operation(position)
-        if position in self._between:
-            between = tuple(self._place(n) for n in self._between[position])
-            operation = replace(operation, between=between)
+        # These first: an operation that takes one of them in would leave nothing to make it of.
+        between = tuple(self._place(n) for n in self._between.get(position, ()))
+        operation = replace(self._operation(position), between=between)
         place = self._fresh(self._length) if place is None else place
         self._operations.append(replace(operation, d=place))
         self._made[place] = len(self._operations) - 1

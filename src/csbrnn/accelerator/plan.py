@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 from csbrnn.accelerator.element_wise import COVERED, cover
+from csbrnn.accelerator.plan_problems import plan_problems
 from csbrnn.accelerator.step import StepOutput, VectorOp
 from csbrnn.compiler import (
     Copy,
@@ -100,6 +103,8 @@ class _Planner:
         for source, _, offset in only.writes:
             self._output(source, offset)
         self._check()
+        self._reasons += plan_problems(self._plan, self._program)
+        self._check()
         return self._plan
 
     def _refuse(self, reason: str) -> None:
@@ -128,16 +133,7 @@ class _Planner:
         sums = {c.destination for c in only.instructions if isinstance(c, MatVec)}
         cuts: dict[str, set[Slice]] = {name: set() for name in sums}
         for code in only.instructions:
-            match code:
-                case Elementwise():
-                    loads = [o.slice for o in code.operations if o.op == "load" and o.slice]
-                case Copy() | Softmax():
-                    loads = [code.source]
-                case MatVec():
-                    loads = [code.source]
-                case _:
-                    loads = []
-            for part in loads:
+            for part in _loads(code):
                 if part.vector in cuts:
                     cuts[part.vector].add(part)
         for part, _, _ in only.writes:
@@ -177,14 +173,19 @@ class _Planner:
         if source.vector == self._plan.input.vector:
             return [(self._plan.input, source.start, source.length)]
         candidates = [*self._cuts.get(source.vector, []), *self._written, *self._state_slices()]
-        for whole in candidates:
-            inside = whole.start <= source.start
-            if whole.vector == source.vector and inside:
-                first = source.start - whole.start
-                if first + source.length <= whole.length:
-                    return [(whole, first, source.length)]
-        self._refuse(f"{reader} reads {source.vector!r} across parts that are written apart")
-        return []
+        of_it = [part for part in candidates if part.vector == source.vector]
+        at, end = source.start, source.start + source.length
+        pieces: list[tuple[Slice, int, int]] = []
+        while at < end:
+            here = [p for p in of_it if p.start <= at < p.start + p.length]
+            if not here:
+                self._refuse(f"{reader} reads {source.vector!r} where nothing is written")
+                return []
+            part = max(here, key=lambda p: p.start + p.length)
+            length = min(end, part.start + part.length) - at
+            pieces.append((part, at - part.start, length))
+            at += length
+        return pieces
 
     def _state_slices(self) -> list[Slice]:
         return [self._whole(v.name) for v in self._vectors.values() if v.kind == "state"]
@@ -196,9 +197,9 @@ class _Planner:
             case Lookup():
                 self._lookup(code)
             case MatVec():
-                self._mat_vec(code)
+                self._mat_vec(code, rest)
             case Elementwise():
-                self._element_wise(code)
+                self._element_wise(code, rest)
             case Copy():
                 self._copy(code, rest)
             case Softmax():
@@ -218,10 +219,12 @@ class _Planner:
             self._plan.stages.append(PlanStage())
         return self._plan.stages[-1]
 
-    def _mat_vec(self, code: MatVec) -> None:
-        for part, _, _ in self._pieces(code.source, f"a product with {code.matrix}"):
-            self._drain(part)
+    def _mat_vec(self, code: MatVec, rest: tuple[Instruction, ...]) -> None:
         if not code.accumulate:
+            # What any product of the sum reads must be there before the sum's stage.
+            for term in (code, *_further_terms(code, rest)):
+                for part, _, _ in self._pieces(term.source, f"a product with {term.matrix}"):
+                    self._drain(part)
             if self._stage().operations:
                 self._finish_stage()
                 self._plan.stages.append(PlanStage())
@@ -229,7 +232,10 @@ class _Planner:
                 bias = None if code.bias is None else Slice(code.bias, part.start, part.length)
                 self._pending[part] = bias
         column = 0
+        made = {o.d for o in self._stage().operations}
         for part, first, length in self._pieces(code.source, f"a product with {code.matrix}"):
+            if part in made or part in self._pending:
+                self._refuse(f"{part.vector!r} is made while a sum is formed that it goes into")
             self._stage().products.append(
                 PlanProduct(
                     sum=code.destination,
@@ -252,7 +258,7 @@ class _Planner:
         for part in list(self._pending):
             self._drain(part)
 
-    def _element_wise(self, code: Elementwise) -> None:
+    def _element_wise(self, code: Elementwise, rest: tuple[Instruction, ...]) -> None:
         unknown = sorted({o.op for o in code.operations} - set(COVERED))
         if unknown:
             self._refuse(f"the vector engine has no {', '.join(unknown)}")
@@ -261,15 +267,44 @@ class _Planner:
             self._refuse("its input is used element-wise; the engine only multiplies with it")
         if any(part.vector in self._aliases for part in loads):
             self._refuse("a concatenation is used element-wise; the engine only multiplies with it")
-        if self._reasons:
-            return
         if not self._stage().products:
             self._refuse("it computes element-wise before any product")
+        if self._reasons:
+            # What follows is looked at as if this had been done, or its reasons would be untrue.
+            self._written.update(o.slice for o in code.operations if o.op == "store" and o.slice)
             return
-        # Of what is drained by a partial load, cuts were made before.
-        operations = cover(code, self._pending, self._number, self._scratch)
-        self._stage().operations += operations
-        self._written.update(o.d for o in operations)
+        later = [*self._later(rest), *(part for a in self._aliases.values() for _, part in a)]
+        for part in loads:
+            if part in self._pending and any(_overlap(part, other) for other in later):
+                self._drain(part)  # or the operation below would be the only one to see it
+        for piece in self._cut(code, loads):
+            # Of what is drained by a partial load, cuts were made before.
+            operations = cover(piece, self._pending, self._number, self._scratch)
+            self._stage().operations += operations
+            self._written.update(o.d for o in operations)
+
+    def _later(self, rest: tuple[Instruction, ...]) -> list[Slice]:
+        """What is read after an instruction."""
+        (only,) = self._program.passes
+        return [*(part for code in rest for part in _loads(code)), *(s for s, _, _ in only.writes)]
+
+    def _cut(self, code: Elementwise, loads: list[Slice]) -> list[Elementwise]:
+        """The instruction cut where a vector that it reads was written in parts."""
+        bounds = {0, code.length}
+        for load in loads:
+            for part in (*self._pending, *self._written):
+                if _overlap(part, load):
+                    bounds |= {
+                        min(max(end - load.start, 0), code.length)
+                        for end in (part.start, part.start + part.length)
+                    }
+        ends = sorted(bounds)
+        return [
+            Elementwise(
+                last - first, tuple(_narrowed(o, first, last - first) for o in code.operations)
+            )
+            for first, last in pairwise(ends)
+        ]
 
     def _copy(self, code: Copy, rest: tuple[Instruction, ...]) -> None:
         target, source = code.destination, code.source
@@ -283,7 +318,7 @@ class _Planner:
             self._aliases.setdefault(target.vector, []).append((target.start, source))
             return
         load, store = MicroOp("load", slice=source), MicroOp("store", (0,), target)
-        self._element_wise(Elementwise(target.length, (load, store)))
+        self._element_wise(Elementwise(target.length, (load, store)), rest)
 
     def _softmax(self, code: Softmax) -> None:
         (only,) = self._program.passes
@@ -303,3 +338,38 @@ class _Planner:
     def _scratch(self, length: int) -> Slice:
         self._fresh += 1
         return Slice(f"t{self._fresh}", 0, length)
+
+
+def _loads(code: Instruction) -> list[Slice]:
+    """The slices that an instruction reads; biases are none."""
+    match code:
+        case Elementwise():
+            return [o.slice for o in code.operations if o.op == "load" and o.slice]
+        case Copy() | Softmax() | MatVec():
+            return [code.source]
+    return []
+
+
+def _further_terms(code: MatVec, rest: tuple[Instruction, ...]) -> Iterator[MatVec]:
+    """The products that are added to the sum which an instruction begins."""
+    for other in rest:
+        if isinstance(other, MatVec) and other.destination == code.destination:
+            if not other.accumulate:
+                return
+            yield other
+
+
+def _overlap(one: Slice, other: Slice) -> bool:
+    return (
+        one.vector == other.vector
+        and one.start < other.start + other.length
+        and other.start < one.start + one.length
+    )
+
+
+def _narrowed(operation: MicroOp, first: int, length: int) -> MicroOp:
+    """An operation on some of its instruction's elements."""
+    if operation.slice is None:
+        return operation
+    start = operation.slice.start + first
+    return replace(operation, slice=Slice(operation.slice.vector, start, length))
