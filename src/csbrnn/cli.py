@@ -11,7 +11,7 @@ import typer
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
 from csbrnn.commands.json_file import write_result
-from csbrnn.errors import CsbrnnError
+from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.optional import needed_for
 
 if TYPE_CHECKING:
@@ -149,7 +149,10 @@ def pack(
         from csbrnn.commands.calibrate import calibrated
 
         packed = calibrated(packed, sample)
-    save(packed, out)
+    try:
+        save(packed, out)
+    except OSError as error:
+        raise ArgumentError(f"{out}: can't be written: {error.strerror or error}") from None
     inspection = inspect_model(packed)
     _console().print(inspection.sizes(), inspection.balance())
     write_result(json_file, inspection.to_dict())

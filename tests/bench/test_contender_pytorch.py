@@ -7,8 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from csbrnn import cells  # noqa: E402
-from csbrnn.bench import UnavailableError, run_bench  # noqa: E402
+from csbrnn.bench import Case, UnavailableError, run_bench  # noqa: E402
 from csbrnn.bench.contender_pytorch import PYTORCH, PYTORCH_COMPILED, PyTorch  # noqa: E402
+from csbrnn.model import quantize  # noqa: E402
 
 from .fakes import tiny_case, token_case  # noqa: E402
 
@@ -117,3 +118,11 @@ def test_compiled_steps_are_right():
 
     assert not result.skipped
     assert variants(result) == ["nn cell, compiled"]
+
+
+def test_peers_of_a_model_in_int8_run_what_its_weights_stand_for():
+    """Its own definition quantizes operands as well, which peers in fp32 do not."""
+    case = Case("int8", quantize(tiny_case(num_layers=2).model, "int8"))
+    result = run_bench([case], (1,), PYTORCH[:1], 0.05, modes=("step",))
+    assert not result.skipped
+    assert result.rows[0].max_abs_error < 1e-5

@@ -137,6 +137,8 @@ WRONG = [
     (("run", "{text}", "-", "--prompt", "a"), "", "an INPUT or a --prompt, not both"),
     (("run", "{text}", "{missing}.txt"), "", "can't be read: No such file"),
     (("pack", "no_such_module:make", "--out", "{missing}"), "", "no_such_module"),
+    (("run", "{text}", "x.npy", "--generate", "3"), "", "--generate continues a text"),
+    (("run", "{text}", "--temperature", "nan", "--generate", "3"), "", "--temperature must be a"),
     (("bench", "{missing}"), "", "must be a case (sr, mt, gru512, small16, small64) or the"),
     (("bench", "{text}", "--layout", "block=4x64"), "", "has its own"),
     (("inspect", "{text}", "--json", "{missing}/x.json"), "", "can't be written"),

@@ -105,9 +105,10 @@ class Contender(ABC):
     def model(self, case: Case) -> PackedModel:
         """The model that it must compute, whose definition its results are compared with.
 
-        Peers in any precision are compared with the case's own.
+        Peers in any precision run the dense network that the case's weights stand for. (Engine and
+        definition also quantize the operands of a model in int8, which is no more right.)
         """
-        return case.model
+        return case.dense
 
     @property
     def tolerance(self) -> float:

@@ -59,6 +59,8 @@ class Goal:
             return "not measured"
         if self.kind == "floor":
             return f"{value:.0%}"
+        if self.kind == "threads":
+            return f"{value:.2f}x"
         return f"{value:.1f} us" if self.kind == "time" else f"{value:.1f}x"
 
 

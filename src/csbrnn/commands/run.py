@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -49,8 +50,12 @@ def run_model(
     """
     if source and prompt:
         raise ArgumentError("give an INPUT or a --prompt, not both")
+    if not 0 <= temperature < math.inf:
+        raise ArgumentError(f"--temperature must be a number, at least 0, not {temperature}")
     vocabulary = vocabulary_of(model)
     if source.endswith(".npy"):
+        if length:
+            raise ArgumentError("--generate continues a text; an array is run as it is")
         return _run_array(engine, load_array(Path(source)), output)
     if vocabulary is None:
         if prompt or length:

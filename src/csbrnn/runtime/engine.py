@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import threading
 import weakref
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from csbrnn.checks import is_integer
 from csbrnn.compiler import MatVec, Program, lower, verify_program
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import PackedModel
@@ -78,7 +80,7 @@ class Engine:
     """
 
     def __init__(self, program: Program, threads: int = 1, isa: str | None = None) -> None:
-        if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        if not is_integer(threads, 1) or threads > MAX_THREADS:
             raise ArgumentError(f"threads must be an integer in 1..{MAX_THREADS}, got {threads!r}")
         self.isa = default_isa() if isa is None else isa
         if self.isa not in available_isas():
@@ -108,7 +110,22 @@ class Engine:
             if not self._pool:
                 raise CsbrnnError(f"the system refused to start {threads - 1} threads")
             self._turn = threading.Lock()
-            weakref.finalize(self, self._library.csbrnn_pool_destroy, self._pool)
+            _WITH_POOLS.add(self)
+            destroyed = weakref.finalize(self, self._library.csbrnn_pool_destroy, self._pool)
+            # A thread of Python's may still be in a step when the process ends.
+            destroyed.atexit = False
+
+    def __copy__(self) -> Engine:
+        return self  # nothing in it changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an Engine holds compiled code and can't be pickled: save the packed model"
+            " (csbrnn.save) and compile it where it is needed"
+        )
 
     def __repr__(self) -> str:
         return f"Engine(isa={self.isa!r}, threads={self.threads}, nbytes={self.nbytes})"
@@ -125,7 +142,7 @@ class Engine:
 
     def initial_state(self, batch: int | None = None) -> State:
         """Return the state at the start of a sequence: zeros."""
-        if batch is not None and (not isinstance(batch, int) or batch < 0):
+        if batch is not None and not is_integer(batch, 0):
             raise ArgumentError(f"batch must be None or an integer from 0 on, got {batch!r}")
         return State(self._image.states, batch)
 
@@ -275,18 +292,16 @@ class Stream:
 
     Attributes:
         engine: The engine that runs it.
-        x: Input buffer: (input,) float32, or (1,) int32 for tokens.
-        y: Output buffer, (output,) float32; overwritten by every step.
     """
 
     def __init__(self, engine: Engine, state: State | None = None) -> None:
         self.engine = engine
         self._lane = engine._lane()
-        self.x, self.y = self._lane.x, self._lane.y
-        self._shape, self._dtype = self.x.shape, self.x.dtype
+        self._x, self._y = self._lane.x, self._lane.y
+        self._shape, self._dtype = self._x.shape, self._x.dtype
         source = engine.program.streams["input"]
         self._bound = source.bound if source.dtype == "int32" else 0
-        self._turn = engine._turn if engine._pool is not None else None
+        self._alone = engine._pool is None
         if state is not None:
             self.state = state
 
@@ -302,7 +317,7 @@ class Stream:
         if x is None:
             pass
         elif type(x) is int and 0 <= x < self._bound:
-            self.x[0] = x  # what generating text does: a general check would take longer than C
+            self._x[0] = x  # what generating text does: a general check would take longer than C
         else:
             fits = type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._shape
             if not fits:
@@ -311,15 +326,31 @@ class Stream:
                     raise ArgumentError(
                         f"a stream has no batch: x must be one input, got {x.shape}"
                     )
-            self.x[...] = x
-        if self._turn is None:
+            self._x[...] = x
+        if self._alone:
             error = self._lane.step()
         else:
-            with self._turn:
+            with self.engine._turn:
                 error = self._lane.step()
         if error:
             raise _error(error, self.engine)
-        return self.y
+        return self._y
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """Input buffer: (input,) float32, or (1,) int32 for tokens; to be filled in place."""
+        return self._x
+
+    @property
+    def y(self) -> NDArray[np.float32]:
+        """Output buffer, (output,) float32; overwritten by every step."""
+        return self._y
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Stream runs in memory of its own and can't be copied: engine.stream(stream.state)"
+            " makes another one that goes on from here"
+        )
 
     def reset(self) -> None:
         """Go back to the start of a sequence: all states zero."""
@@ -337,6 +368,19 @@ class Stream:
         if self.engine._checked(state).batch is not None:
             raise ArgumentError(f"a stream's state has no batch, got one of {state.batch}")
         self._lane.states[...] = state.data[0]
+
+
+_WITH_POOLS: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+"""Engines whose calls take turns."""
+
+
+def _free_turns() -> None:
+    """In a forked child: whoever held a turn is not there to end it."""
+    for engine in _WITH_POOLS:
+        engine._turn = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_free_turns)
 
 
 def _weights(program: Program) -> int:

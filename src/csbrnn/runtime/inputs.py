@@ -33,6 +33,11 @@ def checked_input(x: object, stream: Stream, *, sequence: bool) -> NDArray[Any]:
         ArgumentError: The shape, type or range is wrong.
     """
     token = stream.dtype == "int32"
+    if isinstance(x, np.ma.MaskedArray):
+        raise ArgumentError(
+            f"{_must(stream, sequence=sequence)}; of a masked array, say what masked values are:"
+            " x.filled(0)"
+        )
     try:
         array = np.asarray(x)
     except Exception as error:  # a foreign __array__ may raise anything

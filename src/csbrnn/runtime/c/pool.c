@@ -113,8 +113,11 @@ static void barrier(void *context) { await_others(context, arrive(context)); }
  * wait for nothing but the next call. */
 static void work(struct member *member) {
     const csbrnn_pool *pool = member->pool;
-    const csbrnn_worker worker = {pool->parts * member->number / pool->threads,
-                                  pool->parts * (member->number + 1) / pool->threads, barrier,
+    const uint32_t threads = pool->threads, up = threads - 1;
+    /* Rounded up, so that member 0 alone begins with part 0, which is who moves inputs and outputs,
+     * also where there are more threads than parts. */
+    const csbrnn_worker worker = {(pool->parts * member->number + up) / threads,
+                                  (pool->parts * (member->number + 1) + up) / threads, barrier,
                                   member};
     pool->run(pool->task, &worker);
     const uint32_t round = arrive(member);

@@ -114,7 +114,7 @@ def export_c(
         raise ArgumentError(
             f"weights must be one of {', '.join(get_args(Weights))}, got {weights!r}"
         )
-    program, image = _program_and_image(model)
+    program, image = _program_and_image(model, kept)
     tokens = program.streams["input"].dtype == "int32"
     true = {weights, "tokens" if tokens else "floats"}
     sizes = _sizes(image)
@@ -169,9 +169,12 @@ def _kept_isas(isas: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _program_and_image(
-    model: PackedModel | Program | Engine,
+    model: PackedModel | Program | Engine, isas: Sequence[str]
 ) -> tuple[Program, NDArray[np.uint8]]:
-    """Return what is to be exported; every reason why it can't be is raised at once."""
+    """Return what is to be exported; every reason why it can't be is raised at once.
+
+    Matrices are cut as is best for the one instruction set that is kept, or as all can take them.
+    """
     if not isinstance(model, PackedModel | Program | Engine):
         raise ArgumentError(
             f"model must be a PackedModel, a Program or an Engine, got {type(model).__name__}"
@@ -186,7 +189,7 @@ def _program_and_image(
         program = lower(model) if isinstance(model, PackedModel) else _program_of(model)
         if not program.causal and not isinstance(model, PackedModel):
             reasons += _backward_passes(program)
-        image = build_image(program).data
+        image = build_image(program, isa=isas[0] if len(isas) == 1 else None).data
     except UnsupportedModelError as error:
         raise UnsupportedModelError(_WHAT, [*reasons, *error.reasons]) from None
     if reasons or not program.causal:
