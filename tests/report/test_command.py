@@ -39,8 +39,8 @@ def test_tables_and_pictures_are_written(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "can't be read as a result file"),
-        ("[", "can't be read"),
+        (None, "can't be read: No such file"),
+        ("[", "is no JSON"),
         ("[]", "must hold"),
         ("{}", "this is none"),
     ],

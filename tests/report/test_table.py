@@ -117,3 +117,14 @@ def test_tables_fit_a_terminal():
     for text in ("stripes of 4", "bank-balanced, 64", "+0.0250", "0.66", "10.8", "No loss"):
         assert text in shown
     assert "…" not in shown
+
+
+def test_a_rate_that_was_not_met_is_told():
+    result = make_result(seeds=(0,), patterns=["stripes of 4"])
+    assert "In brackets" not in grid_markdown(read_study(result))
+    for row in result["rows"]:
+        if row["pruning_rate"] == 8:
+            row["kept_weights"] = row["total_weights"] // 10
+    page = grid_markdown(read_study(result))
+    assert page.count("(10.0x)") == 1
+    assert "the rate that a pattern has" in page

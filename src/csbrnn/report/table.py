@@ -40,6 +40,10 @@ balanced rows are equal in work, but read their operands from anywhere."""
 _TEXTS: Final = 2
 """Columns at the left that hold text."""
 
+_RATE_MET: Final = 0.03
+"""Share by which a rate may be off what was asked for before tables say so. Ours: patterns that
+keep as many weights in every bank can't come closer."""
+
 _SHORT: Final = {
     "hardware friendly": "for\nhw.",
     "rate at no loss": "rate, no\nloss",
@@ -237,10 +241,12 @@ def terminal_tables(study: Study) -> Group:
 def _what_the_grid_is(study: Study) -> str:
     dense = study.dense
     spread = "" if dense.value_error is None else f" ± {dense.value_error:.4f}"
+    odd = any(_other_rate(point) for curve in study.curves for point in curve.points)
     return (
         f"*Measured* {study.metric}, minus those of the equally trained dense network "
         f"({dense.means['value']:.4f}{spread}); ± the standard error over seeds; of a single "
         "seed, over held-out data, by paired samples."
+        + (" In brackets, the rate that a pattern has where it can't have the column's." * odd)
     )
 
 
@@ -255,11 +261,19 @@ def _grid_cells(study: Study) -> tuple[list[str], list[list[str]]]:
 
 
 def _cell(study: Study, point: Point) -> str:
+    other = _other_rate(point)
     if point.gap is None:
-        return f"{point.means['value']:.4f}"
+        return f"{point.means['value']:.4f}{other}"
     gap = point.gap if study.lower_is_better else -point.gap
     error = "" if point.error is None else f" ± {point.error:.4f}"
-    return f"{gap:+.4f}{error}"
+    return f"{gap:+.4f}{error}{other}"
+
+
+def _other_rate(point: Point) -> str:
+    kept, total = point.means.get("kept_weights"), point.means.get("total_weights")
+    if not kept or not total or abs(total / kept / point.rate - 1) <= _RATE_MET:
+        return ""
+    return f" ({total / kept:.1f}x)"
 
 
 def _weights(study: Study) -> float | None:
