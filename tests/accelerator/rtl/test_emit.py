@@ -71,6 +71,36 @@ def test_the_testbench_notices_a_wrong_value(testbench, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+@pytest.mark.parametrize(
+    ("wire", "message"),
+    [
+        ("load_ready", r"FAIL: 0 of \d+ beats loaded after \d+ cycles"),
+        ("ready", r"FAIL: not ready \d+ cycles after loading"),
+    ],
+)
+def test_the_testbench_ends_where_the_engine_hangs_before_it_runs(
+    testbench, tmp_path, wire, message
+):
+    folder = shutil.copytree(testbench, tmp_path / "hung")
+    text = (folder / "csbrnn_tb.v").read_text()
+    assert text.count(f"ready({wire})") == 1
+    never = text.replace(f"ready({wire})", "ready()").replace(
+        "endmodule", f"assign {wire} = 0;\nendmodule"
+    )
+    (folder / "csbrnn_tb.v").write_text(never)
+    (line,) = [line for line in icarus(folder).splitlines() if line.startswith(("PASS", "FAIL"))]
+    assert re.fullmatch(message, line)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_the_testbench_tells_of_a_load_packet_for_nothing(testbench, tmp_path):
+    folder = shutil.copytree(testbench, tmp_path / "nothing")
+    load = folder / "load.hex"
+    load.write_text("00000009\n" + load.read_text().split("\n", 1)[1])
+    assert re.search(r"^FAIL: stopped with code \d+ at loading$", icarus(folder), re.M)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
 def test_nothing_depends_on_a_place_that_is_read_while_it_is_written(tmp_path, monkeypatch):
     text = emit_verilog(ARCHS["2x2x2"], collisions=False)
     assert len(re.findall(r"<= 36'hx+;", text)) >= 4  # of the two y banks of each lane
