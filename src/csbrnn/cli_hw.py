@@ -37,7 +37,9 @@ ArchName = Annotated[
 ]
 RowGroup = Annotated[
     int | None,
-    typer.Option(min=1, help="Of `sr` and `mt`: rows kept together. [4]", show_default=False),
+    typer.Option(
+        min=1, help="Of `sr` and `mt`, pattern csb: rows kept together. [4]", show_default=False
+    ),
 ]
 Block = Annotated[
     str | None,
@@ -152,6 +154,15 @@ def verify(
         ),
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of inputs and gaps.")] = 0,
+    max_deviation: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="How far the integers may be from float64, as a share of the largest output. "
+            "Beyond, the hardware is right to the bit and still doesn't compute the network: "
+            "values saturate or drown.",
+        ),
+    ] = 0.25,
     json_file: Json = None,
 ) -> None:
     """Run a model in simulators of the RTL: every bit, and every cycle, must be as computed."""
@@ -167,9 +178,11 @@ def verify(
         input_range=input_range,
         gaps=gaps,
         seed=seed,
+        max_deviation=max_deviation,
     )
     write_result(json_file, {"model": model, **result})
-    if not (result["agrees"] or (gaps and not result["mismatches"])):
+    agrees = result["agrees"] or (gaps and not result["mismatches"])
+    if not (agrees and result["float_deviation"]["within"]):
         raise typer.Exit(1)
 
 

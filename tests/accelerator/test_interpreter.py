@@ -85,6 +85,15 @@ def test_inputs_are_rounded_and_saturate():
         host_input(step, np.zeros((2, 4)))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_inputs_must_be_finite(value):
+    step = fixed_step(cell_model(np.random.default_rng(4), "rnn_tanh", size=3), ARCH)
+    xs = np.zeros((2, 3))
+    xs[1, 2] = value
+    with pytest.raises(ArgumentError, match=r"must be finite, and xs\[1, 2\] is not"):
+        host_input(step, xs)
+
+
 def test_two_weights_of_one_sum_share_a_point_and_keep_their_values():
     """Weights of one size and inputs of another: products are shifted, nothing is lost."""
     weight = DenseMatrix(np.array([[1.5, -0.25]], np.float32))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from csbrnn.accelerator import compile_model, host_input
-from csbrnn.accelerator.ladder import Climb, Rung, climb
+from csbrnn.accelerator.ladder import Climb, Deviation, Rung, climb, deviation
+from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError
 
 from .models import ARCH, cell_model
@@ -27,6 +28,22 @@ def test_a_wrong_bit_or_cycle_is_no_agreement():
     assert Climb(1, 5, 100, (good,)).agrees
     assert not Climb(1, 5, 99, (good,)).agrees
     assert not Climb(1, 5, 100, (good, Rung("amaranth", 1, 100, 1.0))).agrees
+
+
+def test_the_deviation_from_float64_is_a_share_of_the_largest_output():
+    assert Deviation(0.5, 0.1, 2.0, 0.25).within
+    assert not Deviation(0.51, 0.1, 2.0, 0.25).within
+    assert not Deviation(float("nan"), 0.1, 2.0, 0.25).within
+    assert Deviation(0.0, 0.0, 0.0, 0.0).within
+    rng = np.random.default_rng(0)
+    program = lower(cell_model(rng, "lstm", hidden=6), fuse=False)
+    compiled = compile_model(program, ARCH)
+    xs = rng.normal(0, 1, (2, 5)).astype(np.float32)
+    found = deviation(program, compiled, xs)
+    assert found.within
+    assert 0 < found.mean < found.largest < 0.01 < found.largest_output < 1
+    with pytest.raises(ArgumentError, match="must be 0 or more, not nan"):
+        deviation(program, compiled, xs, float("nan"))
 
 
 def test_unknown_simulators_are_refused():

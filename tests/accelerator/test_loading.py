@@ -53,6 +53,14 @@ def test_outcomes_become_steps_and_stray_beats_are_refused():
             outcome_steps(IMAGE, dataclasses.replace(outcome, **broken))
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_the_seed_of_gaps_has_64_bits(seed):
+    xs = np.zeros((1, IMAGE.input_length), np.int64)
+    with pytest.raises(ArgumentError, match=rf"the seed must lie in 0\.\.2\^64 - 1, not {seed}"):
+        stimulus_of(IMAGE, xs, seed=seed)
+    assert stimulus_of(IMAGE, xs, seed=(1 << 64) - 1).seed == (1 << 64) - 1
+
+
 def test_a_run_needs_a_step():
     with pytest.raises(ArgumentError, match="at least one step"):
         stimulus_of(IMAGE, np.zeros((0, IMAGE.input_length), np.int64))

@@ -82,6 +82,9 @@ def test_what_can_t_be(monkeypatch, capsys, text_dir, tmp_path):
         ({"block": "30x32", "row_group": 4}, "row_group must divide"),
         ({"rate": 0.5}, "at least 1"),
         ({"pattern": "circles"}, "one of csb, banks, blocks, not 'circles'"),
+        ({"pattern": "blocks", "row_group": 4}, "--row-group is for --pattern csb; blocks has no"),
+        ({"pattern": "banks", "row_group": 4}, "--row-group is for --pattern csb; banks has no"),
+        ({"pattern": "banks", "block": "8x8"}, "--block is for --pattern csb or blocks"),
     ],
 )
 def test_cases_that_can_t_be(options, message):
@@ -89,9 +92,16 @@ def test_cases_that_can_t_be(options, message):
         load_hw_model("sr", **options)
 
 
-@pytest.mark.parametrize("pattern", ["csb", "banks", "blocks"])
-def test_cases_keep_what_the_paper_s_rate_asks_for(pattern):
-    model = load_hw_model("sr", block="8x8", row_group=8, pattern=pattern)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"block": "8x8", "row_group": 8},
+        {"pattern": "banks"},
+        {"pattern": "blocks", "block": "8x8"},
+    ],
+)
+def test_cases_keep_what_the_paper_s_rate_asks_for(options):
+    model = load_hw_model("sr", **options)
     kept = sum(m.kept for m in model.matrices.values())
     size = sum(m.size for m in model.matrices.values())
     assert size / kept == pytest.approx(13.5, rel=0.02)
@@ -112,3 +122,17 @@ def test_timelines(text_model, tmp_path):
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ArgumentError, match="can't be written"):
         draw_timeline(compiled, before, tmp_path / "no" / "t.png")
+
+
+@pytest.mark.parametrize("name", ["x.foo", "x", ".png"])
+def test_a_timeline_s_name_says_what_picture_it_is(monkeypatch, capsys, text_dir, name):
+    pytest.importorskip("matplotlib")
+    message = refusal(
+        monkeypatch, capsys, "hw", "simulate", text_dir, "--arch", "pe16", "--timeline", name
+    )
+    assert f"{name}: a picture's name must end in .png" in message
+
+
+def test_a_range_without_an_end_is_refused(monkeypatch, capsys, text_dir):
+    asked = ("hw", "compile", text_dir, "--arch", "pe16", "--input-range", "inf")
+    assert "must be a positive, finite number, not inf" in refusal(monkeypatch, capsys, *asked)

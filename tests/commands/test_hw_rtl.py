@@ -11,7 +11,8 @@ from csbrnn import cli
 from csbrnn.accelerator.ladder import Climb, Rung
 from csbrnn.accelerator.tools import has_tool
 from csbrnn.errors import ArgumentError
-from csbrnn.model import save
+from csbrnn.formats import DenseMatrix
+from csbrnn.model import Features, Linear, PackedModel, save
 
 pytest.importorskip("amaranth")
 
@@ -69,9 +70,32 @@ def test_verify_fails_on_a_wrong_bit_or_cycle(small, monkeypatch, mismatches, cy
     assert invoke("hw", "verify", *small, "--simulator", "amaranth").exit_code == 1
 
 
-def test_unknown_simulators_and_impossible_requests_are_refused(small):
+def test_verify_fails_where_the_integers_are_another_network(small, tmp_path):
+    """Values of hundreds, which saturate at 16: right to the bit, and all wrong."""
+    weight = DenseMatrix(np.full((2, 3), 200, np.float32))
+    model = PackedModel((Linear("large", ("input",), weight),), Features(3), "large")
+    save(model, tmp_path / "large")
+    out = tmp_path / "out.json"
+    asked = ("hw", "verify", tmp_path / "large", *small[1:], "--simulator", "amaranth")
+    done = invoke(*asked, "--json", out)
+    assert done.exit_code == 1
+    printed = " ".join(done.output.split())
+    assert "must deviate from float64 by at most 0.25 of the largest output" in printed
+    result = json.loads(out.read_text())
+    assert result["agrees"]
+    found = result["float_deviation"]
+    assert not found["within"]
+    assert found["largest"] > 0.9 * found["largest_output"]
+    assert invoke(*asked, "--max-deviation", 1).exit_code == 0
+
+
+def test_unknown_simulators_and_impossible_requests_are_refused(small, monkeypatch):
+    with pytest.raises(ArgumentError, match=r"the seed must lie in 0..2\^64 - 1, not 10{22}"):
+        invoke("hw", "verify", *small, "--simulator", "amaranth", "--seed", 10**22)
+    monkeypatch.setattr("csbrnn.commands.hw_verify.compile_model", None)  # refused before
     with pytest.raises(ArgumentError, match="a simulator must be one of"):
         invoke("hw", "verify", *small, "--simulator", "spice")
+    monkeypatch.undo()
     with pytest.raises(ArgumentError, match="place and route must be for ecp5"):
         invoke("hw", "synth", *small, "--family", "xilinx", "--pnr")
 

@@ -31,6 +31,10 @@ DEFAULT_INPUT_RANGE: Final = 8.0
 """Largest magnitude of an input feature, unless the caller knows better: normalized features rarely
 leave it. Beyond, they saturate."""
 
+_MIN_INPUT_RANGE: Final = 2.0**-15
+"""Below it the input's point moves no further. Ours: products of 16 bits by then have more digits
+than sums can use."""
+
 _MAX_X_SHIFT: Final = Vop.FIELDS["x_shift"].largest
 _MAX_DRAIN_SHIFT: Final = Vop.FIELDS["drain_shift"].largest
 
@@ -102,30 +106,34 @@ class _Fixer:
         self._dense: dict[str, NDArray[np.float32]] = {}
         self._row_sums: dict[PlanProduct, NDArray[np.float64]] = {}
         bad = {n: r for n, r in ranges.items() if not r > 0 or n not in program.vectors}
-        if bad or not input_range > 0:
+        if bad:
             raise ArgumentError(
-                "ranges must be positive and name vectors of the program,"
-                f" which does not hold for {bad or {'input': input_range}}"
+                "ranges must be positive and name vectors of the program, which does not hold for"
+                f" {bad}"
+            )
+        if not 0 < input_range < math.inf:
+            raise ArgumentError(
+                f"the input's range must be a positive, finite number, not {input_range}"
             )
         self._table = program.tables[plan.table] if plan.table else None
         if self._table is not None:
-            input_range = float(np.abs(self._table).max(initial=2.0**-15))
+            input_range = float(np.abs(self._table).max(initial=_MIN_INPUT_RANGE))
         self._input_range = input_range
 
     def run(self) -> FixedStep:
         bounds = self._bounds()
         read = {p.source for s in self._plan.stages for p in s.products}
         read |= {o.source for o in self._plan.outputs}
-        x_fracs = {v: _x_frac(bounds[v], _MAX_X_SHIFT) for v in read}
-        # The host scales the input: any point will do.
-        x_fracs[self._plan.input] = _x_frac(self._input_range, 64)
+        # What the engine computes can only be shifted to the right on its way to x.
+        x_fracs = {v: X_BITS - 1 - min(_whole(bounds[v], 0), _MAX_X_SHIFT) for v in read}
+        x_fracs[self._plan.input] = self._input_frac(x_fracs)
         sum_fracs: dict[str, int] = {}
         products: dict[PlanProduct, Product] = {}
         widest = 0
         for name, terms in self._sums().items():
             made = [self._term(t, x_fracs) for t in terms]
-            size = self._program.vectors[name].length
-            sum_fracs[name], bits = self._align(name, made, size)
+            sum_fracs[name], bits = self._align(name, made)
+            self._check(name, made, sum_fracs[name], bits)
             widest = max(widest, bits)
             products |= {t.plan: self._product(t) for t in made}
         stages = tuple(
@@ -246,8 +254,29 @@ class _Fixer:
         frac = fixed_frac(float(np.abs(dense).max(initial=0)), bits)
         return fixed_from_real(dense, frac, bits), frac
 
-    def _align(self, name: str, terms: list[_Term], size: int) -> tuple[int, int]:
+    def _input_frac(self, x_fracs: Mapping[Slice, int]) -> int:
+        """Digits behind the point of the input; the host scales it, so any point will do.
+
+        Where sums can't use all digits of its products, the weights would have to give them up
+        alone. Of those beyond the point of other vectors' x, the input gives up half: both have
+        about as many bits, so the error of neither dominates. A heuristic.
+        """
+        usual = X_BITS - 1
+        most = usual - _whole(max(self._input_range, _MIN_INPUT_RANGE), -usual)
+        if most <= usual:
+            return most
+        lost = 0
+        for name, terms in self._sums().items():
+            if all(t.source != self._plan.input for t in terms):
+                continue
+            made = [self._term(t, {**x_fracs, self._plan.input: most}) for t in terms]
+            self._align(name, made)
+            lost = max(lost, *(t.lost for t in made if t.plan.source == self._plan.input))
+        return max(most - (lost + 1) // 2, usual)
+
+    def _align(self, name: str, terms: list[_Term]) -> tuple[int, int]:
         """Gives all terms of a sum one point; returns it and the bits that hold the sum."""
+        size = self._program.vectors[name].length
         low = min(t.product_frac for t in terms)
         frac = min(max(t.product_frac for t in terms), low + self._arch.max_shift)
         frac = min(frac, VECTOR_FRAC + _MAX_DRAIN_SHIFT)
@@ -259,6 +288,10 @@ class _Fixer:
             frac -= 1
             for t in terms:
                 t.drop(1)
+        return frac, bits
+
+    def _check(self, name: str, terms: list[_Term], frac: int, bits: int) -> None:
+        """Notes what an aligned sum lost, and why it doesn't fit."""
         if frac < VECTOR_FRAC or bits > self._arch.acc_bits:
             self._reasons.append(
                 f"sum {name!r} needs {bits} bits with {frac} digits behind the point; it must have"
@@ -270,7 +303,6 @@ class _Fixer:
                     f"{t.plan.matrix}: {t.lost} digits of its weights dropped, to {t.frac} behind"
                     f" the point, so that sum {name!r} has one point and fits"
                 )
-        return frac, bits
 
     def _product(self, t: _Term) -> Product:
         p = t.plan
@@ -325,10 +357,9 @@ def _is_fixed(matrix: Matrix) -> bool:
     return matrix.dtype.startswith("fixed")
 
 
-def _x_frac(bound: float, most: int) -> int:
-    """Digits behind the point of 16-bit values up to ``bound``."""
-    whole = math.ceil(math.log2(bound)) if bound > 0 else 0
-    return X_BITS - 1 - min(max(whole, 0), most)
+def _whole(bound: float, least: int) -> int:
+    """Binary digits before the point of values up to ``bound``; below 0, zeros behind it."""
+    return max(math.ceil(math.log2(bound)), least) if bound > 0 else 0
 
 
 def _bits_of(terms: list[_Term], size: int) -> int:

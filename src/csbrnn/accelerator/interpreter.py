@@ -72,7 +72,11 @@ def host_input(step: FixedStep, xs: NDArray[Any]) -> Ints:
         xs = table[xs]
     elif xs.ndim < 2 or xs.shape[-1] != length:
         raise ArgumentError(f"xs must have shape (seq_len, ..., {length}), not {xs.shape}")
-    scaled = np.rint(np.asarray(xs, np.float64) * 2.0**step.input.frac)
+    real = np.asarray(xs, np.float64)
+    if not np.isfinite(real).all():
+        place = tuple(np.argwhere(~np.isfinite(real))[0].tolist())
+        raise ArgumentError(f"xs must be finite, and xs[{', '.join(map(str, place))}] is not")
+    scaled = np.rint(real * 2.0**step.input.frac)
     top = 1 << (X_BITS - 1)
     return np.clip(scaled, -top, top - 1).astype(np.int64)
 

@@ -16,20 +16,37 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from csbrnn.accelerator.arch import Arch
 from csbrnn.accelerator.compiler import Compiled
 from csbrnn.accelerator.cycles import trace
-from csbrnn.accelerator.interpreter import FixedMachine
+from csbrnn.accelerator.interpreter import FixedMachine, run_fixed
 from csbrnn.accelerator.loading import outcome_steps, stimulus_of
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.simulator import run_image
 from csbrnn.accelerator.tools import has_tool
+from csbrnn.compiler import Program, run_program
 from csbrnn.errors import ArgumentError
 from csbrnn.numerics import Ints
 from csbrnn.optional import needed_for
 
-__all__ = ["SIMULATORS", "Climb", "Rung", "available_simulators", "climb"]
+__all__ = [
+    "MAX_DEVIATION",
+    "SIMULATORS",
+    "Climb",
+    "Deviation",
+    "Rung",
+    "available_simulators",
+    "check_simulators",
+    "climb",
+    "deviation",
+]
+
+MAX_DEVIATION: Final = 0.25
+"""Largest deviation of the integers from float64, as a share of the largest output, at which they
+still count as the same network. Ours: rounding alone takes the paper's networks less than 0.001
+away in 8 steps (measured, random weights); where values saturate, or drown, it is about 1."""
 
 SIMULATORS: Final = ("amaranth", "cxxrtl", "verilator", "cocotb")
 """Simulators of the RTL, by name."""
@@ -43,6 +60,32 @@ _TOOLS: Final = {
 
 _SLACK: Final = 1000
 """Cycles beyond the model's that a run may take before it counts as hung. Ours."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far the integers are from the equations in float64: the lowest rung.
+
+    Attributes:
+        largest: Of all output values.
+        mean: The same.
+        largest_output: Largest magnitude of an output in float64.
+        most: What ``largest`` may be, as a share of ``largest_output``.
+    """
+
+    largest: float
+    mean: float
+    largest_output: float
+    most: float
+
+    @property
+    def within(self) -> bool:
+        """Whether it is small enough; NaN is not."""
+        return self.largest <= self.most * self.largest_output
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {**asdict(self), "within": self.within}
 
 
 @dataclass(frozen=True)
@@ -112,6 +155,39 @@ def available_simulators() -> tuple[str, ...]:
     return tuple(name for name in SIMULATORS if all(has_tool(tool) for tool in _TOOLS[name]))
 
 
+def check_simulators(names: Sequence[str]) -> None:
+    """Refuse simulators that are not known.
+
+    Raises:
+        ArgumentError: One isn't.
+    """
+    for name in names:
+        if name not in SIMULATORS:
+            raise ArgumentError(f"a simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")
+
+
+def deviation(
+    program: Program, compiled: Compiled, xs: NDArray[Any], most: float = MAX_DEVIATION
+) -> Deviation:
+    """Compare the fixed-point interpreter with the equations in float64.
+
+    Args:
+        program: What was compiled.
+        compiled: The model.
+        xs: Features, or tokens. Shape: (steps, ...), as of `run_fixed`.
+        most: As in `Deviation`.
+
+    Raises:
+        ArgumentError: ``most`` is no share, or ``xs`` doesn't fit the model.
+    """
+    if not most >= 0:
+        raise ArgumentError(f"the largest deviation must be 0 or more, not {most}")
+    expected = run_program(program, xs)[0]
+    error = np.abs(run_fixed(compiled.step, compiled.arch, xs) - expected)
+    largest_output = float(np.abs(expected).max(initial=0))
+    return Deviation(float(error.max()), float(error.mean()), largest_output, most)
+
+
 def climb(
     compiled: Compiled,
     xs: Ints,
@@ -137,6 +213,7 @@ def climb(
         ArgumentError: A simulator is not known.
         MissingDependencyError: Its tools are not installed.
     """
+    check_simulators(simulators)
     image = compiled.image
     machine = FixedMachine(compiled.step, compiled.arch)
     expected = np.stack([machine.step(x) for x in xs])
@@ -185,8 +262,6 @@ def _outputs(compiled: Compiled, outcome: Outcome) -> tuple[Ints, str]:
 
 def _simulator(name: str) -> Callable[[Arch, Stimulus], Outcome]:
     """Import ``simulate_NAME``, whose module needs Amaranth."""
-    if name not in SIMULATORS:
-        raise ArgumentError(f"a simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")
     module = "simulation" if name == "amaranth" else name
     with needed_for("simulating the RTL", "fpga"):
         found = importlib.import_module(f"csbrnn.accelerator.rtl.{module}")

@@ -59,8 +59,10 @@ def stimulus_of(
         limit: Cycles after which the run counts as hung.
 
     Raises:
-        ArgumentError: There is no step.
+        ArgumentError: There is no step, or the seed is no 64-bit number.
     """
+    if not 0 <= seed < 1 << 64:
+        raise ArgumentError(f"the seed must lie in 0..2^64 - 1, not {seed}")
     if not len(xs):
         raise ArgumentError("a run must have at least one step, and xs has none")
     beats = np.stack([image.beats(x) for x in xs])

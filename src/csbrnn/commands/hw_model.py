@@ -39,16 +39,16 @@ def load_hw_model(
 
     Args:
         name: Directory of a packed model, or one of `CASES`.
-        row_group: Rows that a case's blocks keep or drop together. [4]
-        block: Of a case's matrices, as "32x32". Rows that equal ``row_group`` make stripes.
-            [32x32; 8x8 for ``pattern="blocks"``]
+        row_group: Rows that a case's blocks keep or drop together, for ``pattern="csb"``. [4]
+        block: Of a case's matrices, as "32x32", for ``"csb"`` and ``"blocks"``. Rows that equal
+            ``row_group`` make stripes. [32x32; 8x8 for ``pattern="blocks"``]
         rate: Pruning rate of a case. [the paper's]
         pattern: One of `PATTERNS`, for a case.
         seed: Of a case's weights.
 
     Raises:
         ArgumentError: A size is malformed, or given for a packed model, which has its own; the
-            pattern is not known, or the rate below 1.
+            pattern is not known, has no such size, or the rate is below 1.
     """
     directory = packed_directory(name, CASES)
     if directory is not None:
@@ -60,6 +60,10 @@ def load_hw_model(
         return load(directory)
     if pattern not in PATTERNS:
         raise ArgumentError(f"pattern must be one of {', '.join(PATTERNS)}, not {pattern!r}")
+    if pattern != "csb" and row_group is not None:
+        raise ArgumentError(f"--row-group is for --pattern csb; {pattern} has no rows to group")
+    if pattern == "banks" and block is not None:
+        raise ArgumentError("--block is for --pattern csb or blocks; banks has no blocks")
     case = CASES[name]
     rate = rate or case.pruning_rate
     if not rate >= 1:

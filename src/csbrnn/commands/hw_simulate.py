@@ -23,7 +23,7 @@ from csbrnn.accelerator import (
 from csbrnn.accelerator.baselines import baselines
 from csbrnn.bench.cases import random_inputs
 from csbrnn.commands.hw_compile import compiled_dict
-from csbrnn.commands.hw_timeline import draw_timeline
+from csbrnn.commands.hw_timeline import check_picture, draw_timeline
 from csbrnn.compiler import Program, lower, run_program
 from csbrnn.errors import ArgumentError
 from csbrnn.model import PackedModel
@@ -59,6 +59,8 @@ def simulate_hw(
         ArgumentError: The picture can't be written.
         UnsupportedModelError: The model can't run on the arch; with all reasons.
     """
+    if picture is not None:
+        check_picture(picture)
     program = lower(model, fuse=False)
     compiled = compile_model(program, arch, input_range=input_range)
     cycles = count_cycles(compiled.image)

@@ -10,10 +10,27 @@ from numpy.typing import NDArray
 from csbrnn.accelerator import Compiled, Trace, trace
 from csbrnn.errors import ArgumentError
 
-__all__ = ["draw_timeline", "timeline_text"]
+__all__ = ["check_picture", "draw_timeline", "timeline_text"]
 
 _STEPS = 3  # the middle one is in the steady state
 _WIDTH = 64  # characters of a text bar
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a file whose name says no kind of picture that matplotlib writes.
+
+    Raises:
+        ArgumentError: It doesn't; never where matplotlib is not installed, as none is drawn there.
+    """
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ModuleNotFoundError:
+        return
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise ArgumentError(
+            f"{path}: a picture's name must end in .png, or in another of {', '.join(known)}"
+        )
 
 
 def draw_timeline(compiled: Compiled, before: Compiled, path: Path) -> str:
@@ -25,8 +42,9 @@ def draw_timeline(compiled: Compiled, before: Compiled, path: Path) -> str:
         path: The file.
 
     Raises:
-        ArgumentError: The file can't be written.
+        ArgumentError: The file can't be written, or its name says no kind of picture.
     """
+    check_picture(path)
     try:
         import matplotlib
     except ModuleNotFoundError:

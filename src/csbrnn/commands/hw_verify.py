@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from csbrnn.accelerator import (
     DEFAULT_INPUT_RANGE,
     Arch,
     compile_model,
     host_input,
-    run_fixed,
 )
-from csbrnn.accelerator.ladder import Rung, available_simulators, climb
+from csbrnn.accelerator.ladder import (
+    MAX_DEVIATION,
+    Rung,
+    available_simulators,
+    check_simulators,
+    climb,
+    deviation,
+)
 from csbrnn.bench.cases import random_inputs
-from csbrnn.compiler import lower, run_program
+from csbrnn.compiler import lower
 from csbrnn.errors import MissingDependencyError
 from csbrnn.model import PackedModel
 
@@ -41,6 +45,7 @@ def verify_hw(
     input_range: float = DEFAULT_INPUT_RANGE,
     gaps: float = 0.0,
     seed: int = 0,
+    max_deviation: float = MAX_DEVIATION,
 ) -> dict[str, Any]:
     """Verify, print, and return the result as JSON-able values.
 
@@ -53,21 +58,24 @@ def verify_hw(
         input_range: Largest magnitude of the input's features.
         gaps: Share of cycles in which the host doesn't offer input, and doesn't take output.
         seed: Of inputs and gaps.
+        max_deviation: Of the integers from float64, as a share of the largest output.
 
     Raises:
+        ArgumentError: A simulator is not known, or the seed too large.
         MissingDependencyError: A simulator's tools are missing.
         UnsupportedModelError: The model can't run on the arch; with all reasons.
     """
+    check_simulators(simulators)
+    chosen = list(simulators) or [_default_simulator(arch)]
     program = lower(model, fuse=False)
     compiled = compile_model(program, arch, input_range=input_range)
     xs = random_inputs(program, steps, input_range, seed)
-    chosen = list(simulators) or [_default_simulator(arch)]
 
-    error = np.abs(run_fixed(compiled.step, arch, xs) - run_program(program, xs)[0])
+    found = deviation(program, compiled, xs, max_deviation)
     console.print(
         f"{arch.name}, {steps} steps\n"
-        f"  equations -> fixed-point interpreter: largest deviation {error.max():.2g},"
-        f" mean {error.mean():.2g}",
+        f"  equations -> fixed-point interpreter: largest deviation {found.largest:.2g},"
+        f" mean {found.mean:.2g}, of outputs up to {found.largest_output:.2g}",
         highlight=False,
         soft_wrap=True,
     )
@@ -93,11 +101,21 @@ def verify_hw(
         seed=seed,
     )
     console.print(f"  cycle model: {result.model_cycles:,} cycles", highlight=False)
+    if not found.within:
+        console.print(
+            f"The integers must deviate from float64 by at most {found.most:g} of the largest"
+            f" output (--max-deviation), so by {found.most * found.largest_output:.2g}, and do by"
+            f" {found.largest:.2g}: what the hardware computes is not the network. Does"
+            " --input-range fit, and do the values fit vector_bits?",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     return {
         **result.to_dict(),
         "arch": arch.name,
         "simulators": chosen,
-        "float_deviation": {"largest": float(error.max()), "mean": float(error.mean())},
+        "float_deviation": found.to_dict(),
         "label": "simulated: RTL; model_cycles: modelled",
         "gaps": gaps,
     }

@@ -11,7 +11,8 @@ from .random_image import ARCHS
 pytest.importorskip("amaranth")
 
 from csbrnn.accelerator.rtl import activation
-from csbrnn.accelerator.rtl.compiled import kept_program
+from csbrnn.accelerator.rtl.compiled import fresh_folder, kept_program
+from csbrnn.errors import ArgumentError
 
 ARCH = ARCHS["1x1x1"]
 
@@ -31,3 +32,16 @@ def test_a_changed_table_of_tanh_is_another_program(monkeypatch):
     path = kept_program(ARCH, "cxxrtl")
     monkeypatch.setattr(activation, "tanh_table", changed)
     assert kept_program(replace(ARCH, name="changed"), "cxxrtl") != path
+
+
+def test_a_cache_that_is_no_directory_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    folder = kept_program(ARCH, "cxxrtl").parent
+    with (
+        pytest.raises(
+            ArgumentError, match=r"must be a directory .*XDG_CACHE_HOME.*Not a directory"
+        ),
+        fresh_folder(folder),
+    ):
+        pass

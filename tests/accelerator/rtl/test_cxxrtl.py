@@ -1,5 +1,7 @@
 """The engine in CXXRTL: many random programs, every cell, and one layer at full size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,19 @@ def test_every_cell_is_right_to_the_bit_and_to_the_cycle():
         xs = host_input(compiled.step, rng.normal(0, 1, (4, 5)).astype(np.float32))
         found = climb(compiled, xs, ["cxxrtl"])
         assert found.agrees, (cell, found)
+
+
+def test_depths_need_not_be_powers_of_two():
+    """Each memory sees the load addresses of all, so some lie beyond its end."""
+    arch = replace(ARCHS["2x2x2"], vector=50, words=100, strips=21, program=21, x=62, y=13)
+    for seed in range(400, 403):
+        image = random_image(arch, seed)
+        rng = np.random.default_rng(seed)
+        xs = rng.integers(-(1 << 15), 1 << 15, (STEPS, image.input_length))
+        stimulus = stimulus_of(image, xs, limit=50_000)
+        outcome = simulate_cxxrtl(arch, stimulus, direct=False)
+        np.testing.assert_array_equal(outcome_steps(image, outcome), run_image(image, xs))
+        assert outcome.cycles == trace(image, STEPS).end
 
 
 @pytest.mark.slow

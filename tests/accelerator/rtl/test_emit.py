@@ -31,6 +31,11 @@ def test_groups_and_streams_are_written_once_however_many_there_are():
     assert len(text) < 500_000
 
 
+def test_no_wire_is_without_bits():
+    """With one value of x a write there is nothing to choose among those that are read."""
+    assert not re.findall(r"\[-\d+:0\]", emit_verilog(ARCHS["1x1x1"]))
+
+
 @pytest.fixture(scope="module")
 def testbench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verilog")
@@ -44,8 +49,9 @@ def testbench(tmp_path_factory):
 
 
 def icarus(folder, *options):
-    command = ["iverilog", *options, "-o", "tb", "csbrnn.v", "csbrnn_tb.v"]
-    subprocess.run(command, cwd=folder, check=True)
+    command = ["iverilog", "-Wtimescale", *options, "-o", "tb", "csbrnn.v", "csbrnn_tb.v"]
+    built = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    assert built.stderr == ""
     done = subprocess.run(
         ["vvp", "tb"], cwd=folder, capture_output=True, text=True, check=True, timeout=900
     )
@@ -68,6 +74,36 @@ def test_the_testbench_notices_a_wrong_value(testbench, tmp_path):
     assert re.search(
         r"^FAIL: \d+ of \d+ output beats came, 1 of them wrong", icarus(tmp_path / "wrong"), re.M
     )
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+@pytest.mark.parametrize(
+    ("wire", "message"),
+    [
+        ("load_ready", r"FAIL: 0 of \d+ beats loaded after \d+ cycles"),
+        ("ready", r"FAIL: not ready \d+ cycles after loading"),
+    ],
+)
+def test_the_testbench_ends_where_the_engine_hangs_before_it_runs(
+    testbench, tmp_path, wire, message
+):
+    folder = shutil.copytree(testbench, tmp_path / "hung")
+    text = (folder / "csbrnn_tb.v").read_text()
+    assert text.count(f"ready({wire})") == 1
+    never = text.replace(f"ready({wire})", "ready()").replace(
+        "endmodule", f"assign {wire} = 0;\nendmodule"
+    )
+    (folder / "csbrnn_tb.v").write_text(never)
+    (line,) = [line for line in icarus(folder).splitlines() if line.startswith(("PASS", "FAIL"))]
+    assert re.fullmatch(message, line)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+def test_the_testbench_tells_of_a_load_packet_for_nothing(testbench, tmp_path):
+    folder = shutil.copytree(testbench, tmp_path / "nothing")
+    load = folder / "load.hex"
+    load.write_text("00000009\n" + load.read_text().split("\n", 1)[1])
+    assert re.search(r"^FAIL: stopped with code \d+ at loading$", icarus(folder), re.M)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")

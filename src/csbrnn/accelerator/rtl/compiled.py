@@ -21,6 +21,7 @@ from csbrnn.accelerator.rtl.emit import emit_rtlil
 from csbrnn.accelerator.rtl.exchange import read_outcome, write_stimulus
 from csbrnn.accelerator.rtl.loader import spaces
 from csbrnn.accelerator.tools import run_tool
+from csbrnn.errors import ArgumentError
 
 __all__ = ["DRIVERS", "fresh_folder", "kept_program", "run_program", "write_spaces"]
 
@@ -92,9 +93,19 @@ def write_spaces(folder: Path, arch: Arch, names: Mapping[int, str] | None = Non
 
 @contextmanager
 def fresh_folder(target: Path) -> Iterator[Path]:
-    """A folder that becomes ``target`` at the end, unless another process was faster."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=target.name + "-", dir=target.parent))
+    """A folder that becomes ``target`` at the end, unless another process was faster.
+
+    Raises:
+        ArgumentError: It can't be made where it belongs.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=target.name + "-", dir=target.parent))
+    except OSError as error:
+        raise ArgumentError(
+            f"{target.parent}: must be a directory that can be written, for simulation programs"
+            f" ($XDG_CACHE_HOME says where it lies): {error.strerror}"
+        ) from None
     try:
         yield folder
         if not target.exists():

@@ -35,6 +35,9 @@ _AWAKE: Final = re.compile(r"^( *reg )(\\\$auto\$verilog_backend\S+) += 0;$", re
 """The variable by which Yosys makes each ``always @*`` run at time 0. A SystemVerilog simulator
 initializes it before there are processes that could notice."""
 
+_TIMESCALE: Final = "`timescale 1ns / 1ps\n"
+"""That of the testbench: simulators complain where some files have one and others don't."""
+
 _STREAM: Final = "csbrnn_stream"
 _GROUP: Final = "csbrnn_group"
 
@@ -87,4 +90,4 @@ def emit_verilog(arch: Arch, *, collisions: bool = True) -> str:
         run_yosys(script, folder)
         # A nonblocking assignment comes after all processes have begun to wait, in any simulator.
         text = (folder / "csbrnn.v").read_text("utf-8")
-        return _AWAKE.sub(r"\1\2 ;\n  initial \2 <= 0;", text)
+        return _TIMESCALE + _AWAKE.sub(r"\1\2 ;\n  initial \2 <= 0;", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -13,6 +13,10 @@ from csbrnn.accelerator.isa import INSTRUCTION_BITS, LOAD_BITS, Space
 from csbrnn.accelerator.rtl.interfaces import LoadBus, load_bits
 
 __all__ = ["Loader", "spaces"]
+
+_INDEX_VALUES: Final = 8
+"""Beats that an entry's counter has room for at least. Ours: enough for the presets, whose netlists
+it is part of; an x entry of 32 or 64 values takes more."""
 
 
 def spaces(arch: Arch) -> dict[int, tuple[int, int]]:
@@ -67,7 +71,8 @@ class Loader(wiring.Component):
             taken.eq(self.load.ready & self.load.valid),
         ]
         depth = Signal(21)
-        beats, index = Signal(range(load_bits(arch) // LOAD_BITS + 1)), Signal(3)
+        most = load_bits(arch) // LOAD_BITS
+        beats, index = Signal(range(most + 1)), Signal(range(max(most, _INDEX_VALUES)))
         address, count = Signal(20), Signal(LOAD_BITS)
         end = Signal(LOAD_BITS + 1)
         m.d.sync += bus.enable.eq(0)

@@ -170,7 +170,7 @@ class WeightStream(wiring.Component):
         several_2 = Signal(X_BITS * ways, reset_less=True)
         one_3 = Signal(signed(X_BITS), reset_less=True)
         shifted_4 = Signal(signed(X_BITS + arch.max_shift), reset_less=True)
-        which_2 = delay(m, address[: clog2(ways)], 2, "which")
+        which_2 = delay(m, address[: clog2(ways)], 2 if ways > 1 else 0, "which")
         shift_3 = delay(m, shift, 3, "shift")
         m.d.sync += [
             several_2.eq(read.data),

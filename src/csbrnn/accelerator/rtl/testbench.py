@@ -21,7 +21,11 @@ from csbrnn.numerics import Ints
 __all__ = ["write_testbench"]
 
 _LIMIT: Final = 4
-"""Times the cycle model's cycles that a run may take before it counts as hung. Ours."""
+"""Times the cycles it should take that a run, or loading, may take before it counts as hung. Ours:
+a beat is loaded in a cycle, and both halves of y are cleared before the engine is ready."""
+
+_SLACK: Final = 1000
+"""And cycles beyond. Ours."""
 
 
 def write_testbench(image: Image, xs: Ints, folder: Path) -> tuple[Path, ...]:
@@ -52,7 +56,9 @@ def write_testbench(image: Image, xs: Ints, folder: Path) -> tuple[Path, ...]:
         outputs=len(expected),
         steps=len(xs),
         cycles=cycles,
-        limit=_LIMIT * cycles + 1000,
+        limit=_LIMIT * cycles + _SLACK,
+        load_limit=_LIMIT * len(stimulus.load) + _SLACK,
+        ready_limit=_LIMIT * 2 * arch.y + _SLACK,
     )
     contents = {
         "csbrnn.v": emit_verilog(arch),

@@ -10,7 +10,9 @@ module csbrnn_tb;
     localparam OUTPUTS = $outputs;
     localparam STEPS = $steps;
     localparam CYCLES = $cycles;        // the cycle model's; checked exactly
-    localparam LIMIT = $limit;
+    localparam LIMIT = $limit;          // cycles of the run
+    localparam LOAD_LIMIT = $load_limit;
+    localparam READY_LIMIT = $ready_limit;
 
     reg [31:0] load [0:LOADS - 1];
     reg [BEAT:0] in [0:INPUTS - 1];
@@ -48,38 +50,57 @@ module csbrnn_tb;
         repeat (4) @(negedge clk);
         rst = 0;
         load_valid = 1;
-        while (loaded < LOADS) begin
+        while (loaded < LOADS && age < LOAD_LIMIT) begin
             @(posedge clk);
+            age = age + 1;
             if (load_ready) begin
                 #1 loaded = loaded + 1;
                 if (loaded == LOADS) load_valid = 0;
             end
         end
         repeat (8) @(negedge clk);
-        while (!ready) @(negedge clk);
-        start = 1;
-        input_valid = 1;
-        @(negedge clk);
-        start = 0;
-        repeat (4) @(negedge clk);
-        while (state == 1 && age < LIMIT) begin
+        age = 0;
+        while (loaded == LOADS && ready !== 1 && state != 3 && age < READY_LIMIT) begin
             @(negedge clk);
             age = age + 1;
         end
-        repeat (160) @(negedge clk);
-        if (state == 3)
-            $$display("FAIL: stopped with code %0d at pc %0d", code, pc);
-        else if (state != 2)
-            $$display("FAIL: still running after %0d cycles, at pc %0d", age, pc);
-        else if (taken != OUTPUTS || wrong != 0)
-            $$display("FAIL: %0d of %0d output beats came, %0d of them wrong",
-                     taken, OUTPUTS, wrong);
-        else if (cycles != CYCLES)
-            $$display("FAIL: %0d cycles, and %0d were to be expected", cycles, CYCLES);
+        if (loaded < LOADS)
+            $$display("FAIL: %0d of %0d beats loaded after %0d cycles", loaded, LOADS, LOAD_LIMIT);
+        else if (state == 3)
+            $$display("FAIL: stopped with code %0d at loading", code);
+        else if (ready !== 1)
+            $$display("FAIL: not ready %0d cycles after loading", READY_LIMIT);
         else
-            $$display("PASS: %0d output beats, %0d cycles", taken, cycles);
+            run;
         $$finish;
     end
+
+    task run;
+        begin
+            age = 0;
+            start = 1;
+            input_valid = 1;
+            @(negedge clk);
+            start = 0;
+            repeat (4) @(negedge clk);
+            while (state == 1 && age < LIMIT) begin
+                @(negedge clk);
+                age = age + 1;
+            end
+            repeat (160) @(negedge clk);
+            if (state == 3)
+                $$display("FAIL: stopped with code %0d at pc %0d", code, pc);
+            else if (state != 2)
+                $$display("FAIL: still running after %0d cycles, at pc %0d", age, pc);
+            else if (taken != OUTPUTS || wrong != 0)
+                $$display("FAIL: %0d of %0d output beats came, %0d of them wrong",
+                         taken, OUTPUTS, wrong);
+            else if (cycles != CYCLES)
+                $$display("FAIL: %0d cycles, and %0d were to be expected", cycles, CYCLES);
+            else
+                $$display("PASS: %0d output beats, %0d cycles", taken, cycles);
+        end
+    endtask
 
     always @(posedge clk) if (input_valid && input_ready) begin
         #1 given = given + 1;
