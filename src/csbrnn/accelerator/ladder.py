@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -84,8 +85,9 @@ class Deviation:
         return self.largest <= self.most * self.largest_output
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON-able values."""
-        return {**asdict(self), "within": self.within}
+        """Everything as JSON-able values; None for what is not finite."""
+        numbers = {k: v if math.isfinite(v) else None for k, v in asdict(self).items()}
+        return {**numbers, "within": self.within}
 
 
 @dataclass(frozen=True)
