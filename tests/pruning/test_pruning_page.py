@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
 
 def test_the_page_runs(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 8
+    assert len(blocks) == 7
     module = ModuleType("pruning_page")
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), module.__dict__)

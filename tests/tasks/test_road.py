@@ -75,3 +75,26 @@ def test_settings_of_a_file():
 def test_a_method_is_needed(read):
     with pytest.raises(ArgumentError, match=r"\[method\] must say how"):
         Road.read(read.road.task, {})
+
+
+def test_units_are_put_in_order_before_they_are_pruned(tmp_path):
+    changed = recipe(tmp_path)
+    plain = read_recipe(changed).road
+    changed["method"]["permute"] = True
+    read = read_recipe(changed)
+    assert plain.to_dict() | {"permute": True} == read.road.to_dict()
+    start = plain.begin(read.network, 0, tmp_path / "start")
+    found = [
+        road.go_on(read.network, 0, start, tmp_path / name, road.recipe_for(read.pattern, 4))
+        for name, road in (("plain", plain), ("permuted", read.road))
+    ]
+    assert found[0].metric != found[1].metric
+    kept = [int(trained.model.rnn.weight_hh_l0.count_nonzero()) for trained in found]
+    assert kept[0] == kept[1] > 0
+
+
+def test_permute_is_true_or_false(tmp_path):
+    changed = recipe(tmp_path)
+    changed["method"]["permute"] = 1
+    with pytest.raises(ArgumentError, match="permute must be true or false, not 1"):
+        read_recipe(changed)

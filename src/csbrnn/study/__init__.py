@@ -2,7 +2,7 @@
 
 `recipe` reads what to compare, `job` takes it apart into trainings, `known` tells which need not
 run, `pool` runs the others over processes: `training_job` one of them, with a `teacher` if it
-distills, with `shapes` chosen for each matrix if it asks for that. `timing` races the packed
+distills, and with `shapes` chosen for each matrix if it asks for that. `timing` races the packed
 networks, `result` collects the rows.
 """
 

@@ -102,7 +102,7 @@ def _trial_job(recipe: StudyRecipe, trial: Trial, start: Job, dense: Job) -> Job
         "needs": needs,
     }
     if trial.permute:
-        settings["permute"] = trial.permute
+        settings["permute"] = True
     if trial.choose:
         settings["choose"] = trial.choose
     rate = f"{trial.recipe.pruning_rate:g}x"

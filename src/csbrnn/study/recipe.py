@@ -13,9 +13,8 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.roads import TEACHERS, check_schedule, check_teacher
+from csbrnn.tasks.roads import TEACHERS, check_permute, check_schedule, check_teacher
 from csbrnn.tasks.settings import read_tables, refusal, replaced
-from csbrnn.tasks.settling import check_permute
 from csbrnn.tasks.task import Network, Task
 from csbrnn.tasks.training import Training
 
@@ -46,8 +45,7 @@ class Trial:
         training: How, equally long as the dense reference.
         dropout: Of the network while it is pruned.
         teacher: One of `TEACHERS`.
-        permute: Whether hidden units are put in a better order first (`csbrnn.units.permute_`), or
-            after how many steps towards the unstructured pattern (`csbrnn.tasks.settling`).
+        permute: Whether hidden units are put in a better order first; see `csbrnn.units.permute_`.
         choose: Patterns among which each matrix gets its own, besides the recipe's, in text form;
             see `csbrnn.study.shapes.chosen_patterns`.
         seed: Of the dense network and of the batches.
@@ -60,7 +58,7 @@ class Trial:
     training: Training
     dropout: float
     teacher: str
-    permute: bool | int
+    permute: bool
     choose: tuple[str, ...]
     seed: int
 
@@ -224,7 +222,7 @@ def _trial(
     teacher = method.get("teacher", TEACHERS[0])
     check_teacher(teacher)
     permute = method.get("permute", False)
-    check_permute(permute, recipe, training)
+    check_permute(permute)
     choose = _candidates(method.get("choose", []), recipe)
     return Trial("", "", recipe, written, training, dropout, teacher, permute, choose, 0)
 

@@ -25,7 +25,6 @@ from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
-from csbrnn.tasks.settling import SETTLED, SETTLING, settle
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_, shrink
@@ -62,13 +61,24 @@ def run_job(
     if "start" in job.needs:
         model.load_state_dict(load_weights(root / job.needs["start"]))
     model.to(device)
+    pruner = _pruner(job, root, task, network, model) if job.kind == "trial" else None
     clock = _StepClock(progress)
-    pruner = None
-    if job.kind == "trial":
-        pruner = _prune(job, root, task, model, clock)
-    else:
-        training = Training(**job.settings["training"])
-        _fit(job, task, model, training, directory / CHECKPOINT, None, clock)
+    try:
+        task.train(
+            model,
+            Training(**job.settings["training"]),
+            checkpoint=directory / CHECKPOINT,
+            pruner=pruner,
+            progress=clock,
+        )
+        if not all(bool(value.isfinite().all()) for value in model.parameters()):
+            raise ArgumentError(f"{job.label}: training diverged; lower the learning rate")
+    except BaseException:
+        if pruner is not None:
+            pruner.detach()  # or it would warn, when it goes, that its schedule has not ended
+        raise
+    if pruner is not None:
+        pruner.finalize()
     score = task.evaluate(model)
     report: dict[str, Any] = {
         "kind": job.kind,
@@ -88,8 +98,7 @@ def run_job(
     if job.kind != "trial":
         save_weights(model, directory)
     write_json(directory / REPORT, report)
-    for name in (CHECKPOINT, SETTLING, SETTLED):
-        (directory / name).unlink(missing_ok=True)
+    (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
 def read_report(job: Job, root: Path) -> dict[str, Any]:
@@ -117,55 +126,16 @@ def _task(settings: str, data: str) -> Task:
     return task
 
 
-def _prune(job: Job, root: Path, task: Task, model: nn.Module, clock: _StepClock) -> Pruner:
-    """Trains a trial's network to its end; returns its pruner, finalized."""
-    directory = job.directory(root)
+def _pruner(job: Job, root: Path, task: Task, network: Network, model: nn.Module) -> Pruner:
     recipe = Recipe.from_dict(job.settings["recipe"])
-    training = Training(**job.settings["training"])
-    permute = job.settings.get("permute")  # True: first of all; a number: after so many steps
-    if permute is True:
+    if job.settings.get("permute"):
         permute_(model, recipe)
-    elif permute:
-
-        def train(recipe: Recipe, training: Training) -> None:
-            pruner = _pruner(job, root, task, model, recipe)
-            _fit(job, task, model, training, directory / SETTLING, pruner, clock)
-            pruner.detach()
-
-        recipe, training = settle(model, (recipe, training), permute, directory, train)
-        clock.done_before = permute
     if "choose" in job.settings:
-        recipe = chosen_patterns(model, recipe, job.settings["choose"], directory)
-    pruner = _pruner(job, root, task, model, recipe)
-    _fit(job, task, model, training, directory / CHECKPOINT, pruner, clock)
-    pruner.finalize()
-    return pruner
-
-
-def _fit(
-    job: Job,
-    task: Task,
-    model: nn.Module,
-    training: Training,
-    checkpoint: Path,
-    pruner: Pruner | None,
-    clock: _StepClock,
-) -> None:
-    try:
-        task.train(model, training, checkpoint=checkpoint, pruner=pruner, progress=clock)
-        if not all(bool(value.isfinite().all()) for value in model.parameters()):
-            raise ArgumentError(f"{job.label}: training diverged; lower the learning rate")
-    except BaseException:
-        if pruner is not None:
-            pruner.detach()  # or it would warn, when it goes, that its schedule has not ended
-        raise
-
-
-def _pruner(job: Job, root: Path, task: Task, model: nn.Module, recipe: Recipe) -> Pruner:
+        recipe = chosen_patterns(model, recipe, job.settings["choose"], job.directory(root))
     if "teacher" not in job.needs:
         return prune_(model, recipe)
     taught_by = root / job.needs["teacher"]
-    teacher = task.build(Network(**job.settings["network"]), seed=job.seed)
+    teacher = task.build(network, seed=job.seed)
     teacher.load_state_dict(load_weights(taught_by))
     return prune_(model, recipe, teacher=Remembering(teacher, answers_of(taught_by)))
 
@@ -241,8 +211,6 @@ class _StepClock:
         self._progress = progress
         self._last: float | None = None
         self._durations: list[float] = []
-        self.done_before = 0
-        """Steps of the part of the training that came before."""
 
     def __call__(self, done: int, loss: float) -> None:
         now = time.perf_counter()
@@ -250,7 +218,7 @@ class _StepClock:
             self._durations.append(now - self._last)
         self._last = now
         if self._progress is not None:
-            self._progress(self.done_before + done, loss)
+            self._progress(done, loss)
 
     @property
     def median_ms(self) -> float | None:

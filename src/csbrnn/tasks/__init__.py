@@ -2,8 +2,7 @@
 
 `task` says what a task is and `registry` which there are; `training` is the loop they share,
 `settings` how files change their settings. `roads` is what networks have in common that go on from
-one dense network, `road` trains some of a task, dense and pruned, so that they compare, and
-`settling` cuts a pruned one's training in two, to put its units in order in between.
+one dense network, and `road` trains some of a task, dense and pruned, so that they compare.
 `char_lm` and `word_lm` read text (`text`); `connected_digits` and `isolated_words` recordings
 (`recordings`, features by `log_mel`), `labelled_arrays` .npy files, all three with the network of
 `frame_classifier`. Nothing is imported here: `text` is for those, too, who have no torch.

@@ -19,6 +19,7 @@ from csbrnn.tasks.roads import (
     CHECKPOINT,
     TEACHERS,
     WEIGHTS,
+    check_permute,
     check_schedule,
     check_teacher,
     load_weights,
@@ -26,7 +27,6 @@ from csbrnn.tasks.roads import (
     save_weights,
 )
 from csbrnn.tasks.settings import replaced
-from csbrnn.tasks.settling import SETTLED, SETTLING, check_permute, settle
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_
@@ -74,8 +74,8 @@ class Road:
         recipe: Fields of a `csbrnn.pruning.Recipe` but for pattern and rate.
         dropout: Of networks while they are pruned; None for the same as before.
         teacher: One of `TEACHERS`.
-        permute: Whether hidden units are put in a better order before pruning, or after how many
-            steps towards the unstructured pattern (`csbrnn.tasks.settling`).
+        permute: Whether hidden units are put in a better order before they are pruned
+            (`csbrnn.units.permute_`).
         device: What to train on, as torch names it.
     """
 
@@ -86,7 +86,7 @@ class Road:
     recipe: Mapping[str, Any]
     dropout: float | None = None
     teacher: str = TEACHERS[0]
-    permute: bool | int = False
+    permute: bool = False
     device: str = "cpu"
 
     @classmethod
@@ -117,6 +117,8 @@ class Road:
             replace(task.network, dropout=dropout)  # refuses what is out of range
         teacher = method.get("teacher", teacher)
         check_teacher(teacher)
+        permute = method.get("permute", False)
+        check_permute(permute)
         return cls(
             task,
             start,
@@ -125,7 +127,7 @@ class Road:
             {key: value for key, value in method.items() if key not in METHOD_KEYS},
             dropout,
             teacher,
-            method.get("permute", False),
+            permute,
         )
 
     def recipe_for(self, pattern: str, pruning_rate: float, **fields: Any) -> Recipe:
@@ -139,7 +141,6 @@ class Road:
             raise ArgumentError(f"[method] must leave out {', '.join(fixed)}: it is varied")
         recipe = Recipe.from_dict(given | {"pattern": pattern, "pruning_rate": pruning_rate})
         check_schedule(recipe, self.pruned)
-        check_permute(self.permute, recipe, self.pruned)
         return recipe
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +155,7 @@ class Road:
             "dropout": self.dropout,
             "teacher": self.teacher,
             # A setting that came later must not make older logs another search's.
-            **({"permute": self.permute} if self.permute else {}),
+            **({"permute": True} if self.permute else {}),
         }
 
     def begin(
@@ -206,12 +207,9 @@ class Road:
         pruner = None
         training = onwards(self.finish if recipe is None else self.pruned, seed)
         if recipe is not None:
-
-            def prune(recipe: Recipe) -> Pruner:
-                return self._prune(model, network, seed, recipe, teacher)
-
-            recipe, training = self._put_in_order(model, recipe, training, directory, prune, watch)
-            pruner = prune(recipe)
+            if self.permute:
+                permute_(model, recipe)
+            pruner = self._prune(model, network, seed, recipe, teacher)
         try:
             self._train(model, training, directory, pruner, watch)
             if pruner is not None and _finite(model):
@@ -238,30 +236,6 @@ class Road:
         learned.load_state_dict(load_weights(teacher))
         return prune_(model, recipe, teacher=learned)
 
-    def _put_in_order(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        training: Training,
-        directory: Path,
-        prune: Callable[[Recipe], Pruner],
-        watch: Watch | None,
-    ) -> tuple[Recipe, Training]:
-        """Permutes units as the road says; returns what is to be done after that."""
-
-        def train(recipe: Recipe, training: Training) -> None:
-            pruner = prune(recipe)
-            try:
-                self._train(model, training, directory, pruner, watch, SETTLING)
-            finally:
-                pruner.detach()
-
-        if self.permute is True:
-            permute_(model, recipe)
-        elif self.permute:
-            return settle(model, (recipe, training), self.permute, directory, train)
-        return recipe, training
-
     def _train(
         self,
         model: nn.Module,
@@ -269,14 +243,13 @@ class Road:
         directory: Path,
         pruner: Pruner | None,
         watch: Watch | None,
-        checkpoint: str = CHECKPOINT,
     ) -> None:
         def progress(done: int, loss: float) -> None:
             if watch is not None:
-                watch(model, training.skip + done, loss)
+                watch(model, done, loss)
 
         self.task.train(
-            model, training, checkpoint=directory / checkpoint, pruner=pruner, progress=progress
+            model, training, checkpoint=directory / CHECKPOINT, pruner=pruner, progress=progress
         )
 
 
@@ -291,8 +264,7 @@ def forget(directory: Path, *, unfinished: bool = False) -> None:
         unfinished: Whether to drop it even if training has not ended.
     """
     if unfinished or (directory / WEIGHTS).exists():
-        for name in (CHECKPOINT, SETTLING, SETTLED):
-            (directory / name).unlink(missing_ok=True)
+        (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _finite(model: nn.Module) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "CHECKPOINT",
     "TEACHERS",
     "WEIGHTS",
+    "check_permute",
     "check_schedule",
     "check_teacher",
     "load_weights",
@@ -51,6 +52,16 @@ def check_teacher(teacher: Any) -> None:
     """
     if teacher not in TEACHERS:
         raise ArgumentError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}")
+
+
+def check_permute(permute: Any) -> None:
+    """Refuses what is neither true nor false.
+
+    Raises:
+        ArgumentError: It is something else.
+    """
+    if not isinstance(permute, bool):
+        raise ArgumentError(f"permute must be true or false, not {permute!r}")
 
 
 def check_schedule(recipe: Recipe, training: Training) -> None:

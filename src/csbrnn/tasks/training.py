@@ -25,9 +25,6 @@ _CHECKPOINT_EVERY_S = 10.0
 #: What `Training.autocast` may be. Half precision is none: its range needs losses to be scaled.
 _AUTOCASTS = {"bfloat16": torch.bfloat16}
 
-#: Settings that are whole numbers, and the least that they may be.
-_LEAST = {"steps": 1, "warmup": 0, "batch": 1, "seq_len": 1, "skip": 0}
-
 #: Where the rate ends, as a share of its peak.
 _LAST_RATE = 0.02
 
@@ -47,7 +44,6 @@ class Training:
         seq_len: Time steps a sequence, for tasks that cut their sequences from a stream.
         clip: Largest norm of the gradient.
         seed: Determines the batches; training repeats exactly on one machine.
-        skip: Batches of the seed that were trained on before.
         autocast: Format of the products while training: "bfloat16", or None for that of the
             weights. The weights stay fp32, and so do losses, gradients of weights and measures.
             Where the machine has instructions for it, training is faster (*measured*: by half).
@@ -65,12 +61,11 @@ class Training:
     clip: float = 1.0
     seed: int = 0
     autocast: str | None = None
-    skip: int = 0
 
     def __post_init__(self) -> None:
         reasons = [
             f"{name} must be a whole number, at least {least}, not {getattr(self, name)!r}"
-            for name, least in _LEAST.items()
+            for name, least in (("steps", 1), ("warmup", 0), ("batch", 1), ("seq_len", 1))
             if not is_integer(getattr(self, name), least)
         ]
         reasons += [
@@ -129,9 +124,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = training.rate(step)
         # Batches depend on the step alone, so a resumed run sees what an unbroken one would.
-        rng = np.random.default_rng((training.seed, training.skip + step))
         with _autocast(model, training):
-            task_loss = batch_loss(model, rng)
+            task_loss = batch_loss(model, np.random.default_rng((training.seed, step)))
         loss = task_loss if pruner is None else pruner.loss(task_loss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
