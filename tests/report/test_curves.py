@@ -21,14 +21,40 @@ def test_rows_become_curves_over_seeds(study):
     assert first.seeds == 2
     assert first.gap == pytest.approx(0.025)
     assert first.means["value"] == pytest.approx(DENSE + 0.001 + 0.025)
-    # Two values 0.002 apart deviate by 0.002 / sqrt(2), and their mean by that / sqrt(2).
-    assert first.value_error == pytest.approx(0.001)
+    # Both seeds lose the same; their references are 0.002 apart, which deviates by 0.002 / sqrt(2),
+    # and their mean by that / sqrt(2).
+    assert first.seed_error == pytest.approx(0)
+    assert study.dense.seed_error == pytest.approx(0.001)
     assert study.dense.means["value"] == pytest.approx(DENSE + 0.001)
     assert study.stderr == pytest.approx(0.01)
 
 
+def test_the_error_over_seeds_is_that_of_the_gap_and_not_of_the_value():
+    result = make_result(seeds=(0, 1, 2))
+    for row in result["rows"]:
+        if row["label"] == "unstructured":
+            # Values that agree, from references that do not.
+            row["value"] = DENSE + 0.05
+            row["gap"] = row["value"] - (DENSE + 0.002 * row["seed"])
+    point = read_study(result).curves[0].points[0]
+    assert point.gap == pytest.approx(0.048)
+    assert point.seed_error == pytest.approx(0.002 / math.sqrt(3))
+
+
+def test_what_was_run_with_one_seed_is_drawn_beside_the_mean_of_all():
+    """Seed 0 starts 0.002 better than the mean of three."""
+    result = make_result(seeds=(0, 1, 2))
+    result["rows"] = [r for r in result["rows"] if r["label"] in ("dense", "new") or not r["seed"]]
+    study = read_study(result)
+    alone, of_three = study.curve("unstructured").points[0], study.curve("new").points[0]
+    assert (alone.seeds, of_three.seeds) == (1, 3)
+    for point in (alone, of_three):
+        assert point.means["value"] == pytest.approx(DENSE + 0.002 + point.gap)
+        assert point.means["value_int8"] == pytest.approx(DENSE + 0.003 + point.gap)
+
+
 def test_one_seed_has_no_spread():
-    assert read_study(make_result(seeds=(0,))).curves[0].points[0].value_error is None
+    assert read_study(make_result(seeds=(0,))).curves[0].points[0].seed_error is None
 
 
 @pytest.mark.parametrize("lower_is_better", [True, False])

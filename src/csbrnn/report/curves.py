@@ -66,21 +66,24 @@ class Point:
         seeds: How many.
         gap: Mean loss of accuracy against the dense reference of the same seed, positive if worse.
         gap_error: Its standard error over held-out data, by paired samples; None if not known.
-        value_error: Standard error of the mean value over seeds; None for a single seed.
-        means: Row key -> mean; keys that no row has are left out.
+        seed_error: Standard error over seeds, of the mean gap (of the value where this is the dense
+            reference); None for a single seed.
+        means: Row key -> mean; keys that no row has are left out. Values are the mean of all dense
+            references plus the mean gap: seeds start from networks that differ by as much as
+            patterns do, and not every pattern was run with every seed.
     """
 
     rate: float
     seeds: int
     gap: float | None
     gap_error: float | None
-    value_error: float | None
+    seed_error: float | None
     means: Mapping[str, float]
 
     @property
     def error(self) -> float | None:
-        """What to show: the error over seeds; of a single seed, that of its gap."""
-        return self.gap_error if self.value_error is None else self.value_error
+        """What to show: the error over seeds; of a single seed, that over held-out data."""
+        return self.gap_error if self.seed_error is None else self.seed_error
 
 
 @final
@@ -188,8 +191,9 @@ def read_study(result: Mapping[str, Any]) -> Study:
     for row in rows:
         if row["pattern"] != "dense":
             groups.setdefault((row["label"], row["method"]), []).append(row)
+    reference = _point(dense[0]["pruning_rate"], dense, lower, None)
     curves = tuple(
-        Curve(label, found[0]["pattern"], method, _points(found, lower))
+        Curve(label, found[0]["pattern"], method, _points(found, lower, reference))
         for (label, method), found in groups.items()
     )
     errors = [row["stderr"] for row in dense if row["stderr"] is not None]
@@ -197,7 +201,7 @@ def read_study(result: Mapping[str, Any]) -> Study:
         result["name"],
         result["task"]["metric"],
         lower,
-        _points(dense, lower)[0],
+        reference,
         statistics.fmean(errors) if errors else 0.0,
         curves,
         result["timing"].get("environment", {}).get("cpu") or dense[0]["machine"],
@@ -222,14 +226,17 @@ def frontier(study: Study, axis: Axis) -> list[tuple[float, float]]:
     return kept
 
 
-def _points(rows: Sequence[Mapping[str, Any]], lower: bool) -> tuple[Point, ...]:
+def _points(rows: Sequence[Mapping[str, Any]], lower: bool, reference: Point) -> tuple[Point, ...]:
     rates = sorted({row["pruning_rate"] for row in rows})
     return tuple(
-        _point(rate, [row for row in rows if row["pruning_rate"] == rate], lower) for rate in rates
+        _point(rate, [row for row in rows if row["pruning_rate"] == rate], lower, reference)
+        for rate in rates
     )
 
 
-def _point(rate: float, rows: Sequence[Mapping[str, Any]], lower: bool) -> Point:
+def _point(
+    rate: float, rows: Sequence[Mapping[str, Any]], lower: bool, reference: Point | None
+) -> Point:
     gaps = [row["gap"] if lower else -row["gap"] for row in rows if row["gap"] is not None]
     errors = [row["gap_stderr"] for row in rows if row["gap_stderr"] is not None]
     values = [row["value"] for row in rows]
@@ -238,12 +245,18 @@ def _point(rate: float, rows: Sequence[Mapping[str, Any]], lower: bool) -> Point
         known = [row[key] for row in rows if row[key] is not None]
         if known:
             means[key] = statistics.fmean(known)
+    if reference is not None and len(gaps) == len(rows):
+        gap = statistics.fmean(gaps)
+        shift = reference.means["value"] + (gap if lower else -gap) - means["value"]
+        for key in {"value", "value_int8"} & means.keys():
+            means[key] += shift
+    spread = gaps if reference is not None else values
     return Point(
         rate,
         len(rows),
         statistics.fmean(gaps) if gaps else None,
         # Seeds read the same held-out data: more of them do not make it more.
         statistics.fmean(errors) if errors else None,
-        statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None,
+        statistics.stdev(spread) / math.sqrt(len(spread)) if len(spread) > 1 else None,
         means,
     )

@@ -240,7 +240,7 @@ def terminal_tables(study: Study) -> Group:
 
 def _what_the_grid_is(study: Study) -> str:
     dense = study.dense
-    spread = "" if dense.value_error is None else f" ± {dense.value_error:.4f}"
+    spread = "" if dense.seed_error is None else f" ± {dense.seed_error:.4f}"
     odd = any(_other_rate(point) for curve in study.curves for point in curve.points)
     return (
         f"*Measured* {study.metric}, minus those of the equally trained dense network "
