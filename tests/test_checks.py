@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from csbrnn.checks import is_integer, is_number, unknown_keys
+from csbrnn.checks import is_file_name, is_integer, is_number, unknown_keys
 
 
 @pytest.mark.parametrize("value", [True, False, 1.0, "1", None, [1]])
@@ -30,3 +30,11 @@ def test_keys_that_nothing_reads():
     assert unknown_keys("a search", {"a": 1, "b": 2}, ("a",)) == [
         "'b' is no key of a search; there are a"
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [("a.b-c_1", True), (".hidden", True), ("..", False), (".", False), ("a/b", False), (3, False)],
+)
+def test_file_names(value, names):
+    assert is_file_name(value) is names

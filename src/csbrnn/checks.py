@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any, TypeGuard
 
-__all__ = ["is_integer", "is_number", "unknown_keys"]
+__all__ = ["is_file_name", "is_integer", "is_number", "unknown_keys"]
 
 
 def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
@@ -18,6 +19,11 @@ def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Returns whether a value is an integer or a float; it may be infinite or NaN."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_file_name(value: object) -> TypeGuard[str]:
+    """Returns whether a value can name a file anywhere: letters, digits, "_", "-" and dots."""
+    return isinstance(value, str) and bool(re.fullmatch(r"(?!\.+$)[\w.-]+", value))
 
 
 def unknown_keys(what: str, keys: Iterable[Any], known: Collection[str]) -> list[str]:

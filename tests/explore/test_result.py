@@ -9,6 +9,7 @@ from rich.console import Console
 from csbrnn.explore.outcome import Bounds, Cost, Outcome
 from csbrnn.explore.result import ExploreResult, Tried, pareto_front
 from csbrnn.explore.space import DENSE, Configuration
+from csbrnn.files import write_json
 
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)), max_size=25)
 
@@ -66,7 +67,7 @@ def test_table_and_file(tmp_path):
     found = result(reference, fine, given_up, cheap, reference=reference)
     assert found.front == (cheap, fine)
     assert found.threshold == 2.1
-    found.write(tmp_path / "result.json")
+    write_json(tmp_path / "result.json", found.to_dict())
     stored = json.loads((tmp_path / "result.json").read_text())
     assert [trial["hidden_size"] for trial in stored["front"]] == [8, 32]
     assert stored["trials"][2]["metric"] is None

@@ -113,3 +113,13 @@ def test_keys_are_names_of_directories_and_differ():
     assert all(set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.") for key in keys)
     assert str(made[0]) == "lstm 1 x 8, csb(block=4x8,row_group=1) 2x, fp32"
     assert Configuration(**made[0].to_dict()) == made[0]
+
+
+def test_a_space_in_which_nothing_can_be_pruned_is_refused():
+    def check(configuration):
+        if configuration.pattern != DENSE:
+            raise RecipeError("method has no setting 'typo'")
+
+    with pytest.raises(ArgumentError, match=r"no pattern can work, only dense: .*'typo'"):
+        read(check, pattern=["csb", DENSE], pruning_rate=[2])
+    assert len(read(check, pattern=[DENSE], pruning_rate=[2]).configurations) == 1

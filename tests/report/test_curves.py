@@ -134,3 +134,9 @@ def test_nothing_on_the_frontier_is_beaten(lower):
 def test_networks_without_a_cost_are_on_no_frontier():
     study = read_study(make_result(patterns=["unstructured"]))  # it has no time
     assert len(frontier(study, AXES[2])) == 1
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", "a/b", "", None, 3])
+def test_names_that_lead_elsewhere_are_refused(name):
+    with pytest.raises(ArgumentError, match="a study's name must be made of"):
+        read_study(make_result() | {"name": name})

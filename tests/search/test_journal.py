@@ -78,3 +78,14 @@ def test_values_that_json_lacks_are_refused(tmp_path):
         with pytest.raises(ValueError, match="JSON"):
             journal.append({"metric": float("nan")})
         assert journal.rows == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"somebody's notes", b"notes\nmore", b'{"kind": "other"}\n{"a"']
+)
+def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(FormatError):
+        Journal(path, "test", SETTINGS)
+    assert path.read_bytes() == content

@@ -24,6 +24,8 @@ def work(job, root, *, device, progress):
         progress(done, 1.0)
     if (root / f"{job.name}.fail").exists():
         raise ArgumentError(f"{job.name} must not be")
+    if (root / f"{job.name}.defect").exists():
+        raise ZeroDivisionError(job.name)
     if (root / f"{job.name}.crash").exists():
         os._exit(7)
     assert all((root / need / REPORT).exists() for need in job.needs.values())
@@ -110,3 +112,21 @@ def test_several_at_a_time_run_in_processes_of_their_own(tmp_path):
     pids = {json.loads((tmp_path / name / REPORT).read_text())["pid"] for name in "ac"}
     assert len(pids) == 2
     assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_defect_in_one_job_keeps_no_other_from_running(tmp_path, parallel):
+    (tmp_path / "c.defect").touch()
+    _, failures = run(tmp_path, parallel)
+    assert "ZeroDivisionError: c" in failures["c"]
+    assert {job.name for job in JOBS if job.done(tmp_path)} == {"a", "b"}
+
+
+def test_a_process_whose_parent_is_gone_does_nothing(tmp_path):
+    """It may have been killed before the process had imported what it needs."""
+    child = os.fork()
+    if child == 0:
+        pool._work(JOBS[0], tmp_path, work, 1, "cpu", None, parent=os.getppid() + 1_000_000)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert not JOBS[0].done(tmp_path)

@@ -74,7 +74,7 @@ def test_trials_begin_with_the_start_and_learn_from_the_reference(text, done):
 
 
 def test_the_network_that_trials_need_must_be_there(text, tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ArgumentError, match=r"weights\.pt: can't be read .* delete .* to train it"):
         run_job(jobs(text)[1], tmp_path)
 
 

@@ -12,12 +12,12 @@ def tone(digit, seconds=0.2, level=0.3):
     return level * np.sin(2 * np.pi * 300 * (digit + 1) * time)
 
 
-def write_wav(path, samples, channels=1):
+def write_wav(path, samples, channels=1, rate=RATE):
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(rate)
         file.writeframes((32767 * np.asarray(samples)).astype("<i2").tobytes())
 
 

@@ -52,3 +52,27 @@ def test_arrays_that_do_not_fit_are_refused_with_all_reasons(tmp_path):
     (tmp_path / "test_x.npy").unlink()
     with pytest.raises(ArgumentError, match=r"test_x\.npy: can't be read"):
         _ = LabelledArrays(data=str(tmp_path)).arrays
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_x": np.full((60, 6, 4), np.nan)}, "train_x must hold finite numbers"),
+        ({"test_x": np.full((30, 6, 4), np.inf)}, "test_x must hold finite numbers"),
+        ({"test_x": np.zeros((30, 6, 4), complex)}, "test_x must hold finite numbers"),
+        ({"train_x": np.zeros((60, 6, 4), "U3")}, "train_x must hold finite numbers"),
+        ({"train_x": np.float64(3)}, r"train_x must have shape .* not \(\)"),
+        ({"train_y": np.full(60, 10**10)}, "train_y must hold classes below 1,000,000"),
+    ],
+)
+def test_values_that_can_not_be_learned_are_refused(tmp_path, changes, message):
+    with pytest.raises(ArgumentError, match=message):
+        _ = write(tmp_path, **changes).arrays
+
+
+def test_an_archive_is_no_array(tmp_path):
+    write(tmp_path)
+    np.savez(tmp_path / "x.npz", a=np.zeros(3))
+    (tmp_path / "x.npz").rename(tmp_path / "train_x.npy")
+    with pytest.raises(ArgumentError, match=r"train_x\.npy: must be a \.npy array, not an \.npz"):
+        _ = LabelledArrays(data=str(tmp_path)).arrays

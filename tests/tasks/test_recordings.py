@@ -60,3 +60,26 @@ def test_the_digest_changes_with_the_corpus_and_not_with_its_place(tmp_path):
     assert a == b
     write_wav(tmp_path / "b" / "0_ann_5.wav", tone(0, 0.3))
     assert digest(find_recordings(tmp_path / "b")) != a
+
+
+def test_files_of_another_rate_are_refused(tmp_path):
+    write_wav(tmp_path / "a.wav", tone(3))
+    assert read_wav(tmp_path / "a.wav", rate=RATE)[1] == RATE
+    with pytest.raises(ArgumentError, match=r"a\.wav: has 8000 .* where the others have 16000"):
+        read_wav(tmp_path / "a.wav", rate=16000)
+
+
+def test_damaged_files_are_refused(tmp_path):
+    write_wav(tmp_path / "empty.wav", [])
+    write_wav(tmp_path / "cut.wav", tone(3))
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-3])
+    for name in ("empty", "cut"):
+        with pytest.raises(ArgumentError, match=rf"{name}\.wav: must hold whole samples"):
+            read_wav(tmp_path / f"{name}.wav")
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path):
+    write_wav(tmp_path / "yes" / "a_nohash_0.wav", tone(1))
+    (tmp_path / "testing_list.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ArgumentError, match=r"testing_list\.txt: can't be read as text"):
+        find_recordings(tmp_path)

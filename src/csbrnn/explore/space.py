@@ -132,6 +132,8 @@ class Space:
         found = _combinations(values, patterns, check, left_out)
         if not found:
             raise ArgumentError("space: none of its combinations can work: " + "; ".join(left_out))
+        if patterns != [DENSE] and all(c.pattern == DENSE for c in found):
+            raise ArgumentError("space: no pattern can work, only dense: " + "; ".join(left_out))
         return cls(found, tuple(left_out))
 
 

@@ -21,6 +21,7 @@ from csbrnn.pruning import Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.tasks.road import forget
 from csbrnn.tasks.task import Network
+from csbrnn.units import shrink
 
 __all__ = ["CHECKS", "PACKED", "Laboratory"]
 
@@ -165,11 +166,14 @@ class Laboratory:
         )
 
     def _packed(self, model: nn.Module, configuration: Configuration) -> PackedModel:
-        return pack(
+        packed = pack(
             model,
             metadata=self.recipe.road.task.metadata(),
             precision=configuration.precision,
         )
+        pruning = self._pruning(configuration)
+        # What is deployed is the smaller network.
+        return shrink(packed) if pruning is not None and pruning.scope == "units" else packed
 
 
 def _untaught(recipe: Recipe) -> Recipe:

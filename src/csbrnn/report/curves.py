@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from csbrnn.checks import is_file_name
 from csbrnn.errors import ArgumentError
 
 __all__ = ["AXES", "Axis", "Curve", "Point", "Study", "frontier", "read_study"]
@@ -182,6 +183,11 @@ def read_study(result: Mapping[str, Any]) -> Study:
     """
     if result.get("kind") != "study":
         raise ArgumentError("a report is made of the result.json of a study; this is none")
+    if not is_file_name(result.get("name")):
+        raise ArgumentError(
+            "a study's name must be made of letters, digits, '_', '-' and '.', not"
+            f" {result.get('name')!r:.80}"
+        )
     rows = result["rows"]
     dense = [row for row in rows if row["pattern"] == "dense"]
     if not dense:

@@ -85,9 +85,12 @@ class Journal:
     def _read(self, head: dict[str, Any]) -> None:
         data = self.path.read_bytes()
         whole = data.rfind(b"\n") + 1
-        os.ftruncate(self._file, whole)
         lines = [self._parse(k, line) for k, line in enumerate(data[:whole].splitlines(), 1)]
         if not lines:
+            # Nothing, or a part of what a killed process would have written first: of ours.
+            if not json.dumps(head).encode().startswith(data):
+                raise FormatError(f"{self.path}: must be the log of a {head['kind']}, is none")
+            os.ftruncate(self._file, 0)
             self.append(head)
             self.rows.clear()
             return
@@ -97,12 +100,13 @@ class Journal:
                 f"{self.path}: must be the log of a {head['kind']}, version {VERSION}, but begins"
                 f" with {str(found)[:80]}"
             )
-        if found["settings"] != head["settings"]:
-            changed = _differences(found["settings"], head["settings"])
+        if found.get("settings") != head["settings"]:
+            changed = _differences(found.get("settings"), head["settings"])
             raise ArgumentError(
                 f"{self.path}: was made with other settings: {'; '.join(changed)}. Name another"
                 " directory, or go back to those settings"
             )
+        os.ftruncate(self._file, whole)
         self.rows = lines[1:]
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any]:

@@ -14,6 +14,9 @@ __all__ = ["STEP_SHARE", "Ladder", "RateSearch"]
 STEP_SHARE: Final = 4
 """The search ends when its step is below the first one / 4 (CSB-RNN, algorithm 1)."""
 
+_LEAST_STEP: Final = 1e-6
+"""Of the first rate. Ours: a smaller step would be lost in rounding, and never get anywhere."""
+
 _EXACT: Final = 1e-9
 """Relative rounding error that is no difference between rates: sums of binary fractions of the
 step are exact to more digits than that."""
@@ -50,6 +53,8 @@ class Ladder:
             )
             if not is_number(value) or not least < value < math.inf
         ]
+        if not reasons and self.step < _LEAST_STEP * self.first:
+            reasons.append(f"step {self.step:g} is no step beside first_rate {self.first:g}")
         if not reasons and self.first > self.max_rate:
             reasons.append(f"first_rate {self.first:g} is above max_rate {self.max_rate:g}")
         if reasons:

@@ -12,6 +12,7 @@ from csbrnn.search.lossless import Run, search
 from csbrnn.search.recipe import SearchRecipe
 from csbrnn.search.result import SearchResult
 from csbrnn.tasks.road import forget
+from csbrnn.units import shrink
 
 __all__ = ["PACKED", "search_task"]
 
@@ -71,7 +72,8 @@ def search_task(
             watch(road.pruned.steps, str(run)),
         )
         if trained.score is not None:
-            save(pack(trained.model, metadata=road.task.metadata()), run.directory / PACKED)
+            packed = pack(trained.model, metadata=road.task.metadata())
+            save(shrink(packed) if pruning.scope == "units" else packed, run.directory / PACKED)
         return trained.metric
 
     return search(

@@ -134,8 +134,12 @@ def _here(waiting: list[Job], settings: _Settings) -> list[Failure]:
             failure = None
             try:
                 settings.run(job, settings.root, device=settings.device, progress=progress)
+            except _TimeUpError:
+                raise
             except CsbrnnError as error:
                 failure = failures[job.name] = Failure(job, str(error))
+            except Exception:  # a defect, or torch's: other jobs may do all the same
+                failure = failures[job.name] = Failure(job, traceback.format_exc())
             settings.watcher.ended(job, failure)
     except _TimeUpError:
         pass
@@ -158,7 +162,10 @@ def _over(waiting: list[Job], settings: _Settings, parallel: int) -> list[Failur
                 waiting.remove(job)
                 process = context.Process(
                     target=_work,
-                    args=(job, root, settings.run, settings.threads, settings.device, reports),
+                    args=(
+                        *(job, root, settings.run, settings.threads, settings.device, reports),
+                        os.getpid(),
+                    ),
                     daemon=True,
                 )
                 process.start()
@@ -215,9 +222,9 @@ def _work(
     threads: int,
     device: str,
     reports: Any,
+    parent: int,
 ) -> None:
-    """A process's whole life."""
-    parent = os.getppid()
+    """A process's whole life; it ends when its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and stops us
     import torch
 
@@ -234,6 +241,8 @@ def _work(
             reports.put((job.name, done, loss))
 
     try:
+        if os.getppid() != parent:
+            os._exit(1)
         run(job, root, device=device, progress=progress)
     except CsbrnnError as error:
         reports.put((job.name, 0, str(error)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from csbrnn.checks import is_number, unknown_keys
+from csbrnn.checks import is_file_name, is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
@@ -135,7 +134,7 @@ def _form_reasons(tables: Mapping[str, Any]) -> list[str]:
     """What is no table, list or name and should be one."""
     name = tables.get("name", "x")
     reasons = []
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+    if not is_file_name(name):
         reasons.append(f"name must be made of letters, digits, '_', '-' and '.', not {name!r}")
     rate = tables.get("reference_rate", 1)
     if not is_number(rate) or not rate >= 1:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from csbrnn.pruning import Pruner
+from csbrnn.tasks.settings import check_ranges
 from csbrnn.tasks.task import Network, Score, Task, device_of
 from csbrnn.tasks.text import TextCorpus, language_reference, read_text
 from csbrnn.tasks.training import Training, fit
@@ -198,6 +199,9 @@ class TextTask(Task):
     held_out: float = 0.1
     embedding_size: int = 64
 
+    def __post_init__(self) -> None:
+        check_ranges(self, held_out=(0.001, 0.9), embedding_size=(1, 1 << 16))
+
     @property
     @abc.abstractmethod
     def corpus(self) -> TextCorpus:
@@ -265,6 +269,10 @@ class CharLMTask(TextTask):
     training: ClassVar[Training] = Training(steps=1600, learning_rate=4e-3)
 
     max_chars: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, max_chars=(0, 1 << 40))
 
     @cached_property
     def corpus(self) -> TextCorpus:

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from csbrnn.errors import ArgumentError
 from csbrnn.tasks.frame_classifier import FrameClassifier, padded
-from csbrnn.tasks.log_mel import LogMel
+from csbrnn.tasks.log_mel import FEATURE_RANGES, LogMel
 from csbrnn.tasks.recordings import Recording, digest, find_recordings, read_wav
+from csbrnn.tasks.settings import check_ranges
 from csbrnn.tasks.task import Network, Score, Task, device_of
 from csbrnn.tasks.training import Training
 
@@ -80,6 +81,15 @@ class ConnectedDigits(Task):
     bands: int = 40
     stack: int = 3
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            snr_db=(-60.0, 120.0),
+            pause_s=(0.0, 60.0),
+            test_strings=(1, 1_000_000),
+            **FEATURE_RANGES,
+        )
+
     @cached_property
     def recordings(self) -> tuple[Recording, ...]:
         """The corpus; labels are digits."""
@@ -93,10 +103,7 @@ class ConnectedDigits(Task):
         """Features, scaled to mean 0 and variance 1 over training strings."""
         plain = LogMel(self._rate, self.bands, self.stack)
         some = [self._string(plain, False, number) for number in range(_STATISTICS_STRINGS)]
-        values = np.concatenate([string.features.ravel() for string in some])
-        return LogMel(
-            self._rate, self.bands, self.stack, float(values.mean()), float(1 / values.std())
-        )
+        return plain.normalized([string.features for string in some])
 
     @cached_property
     def test_set(self) -> tuple[_String, ...]:
@@ -165,7 +172,8 @@ class ConnectedDigits(Task):
 
     @cached_property
     def _samples(self) -> dict[Path, npt.NDArray[np.float32]]:
-        return {recording.path: read_wav(recording.path)[0] for recording in self.recordings}
+        rate = self._rate
+        return {r.path: read_wav(r.path, rate=rate)[0] for r in self.recordings}
 
     @cached_property
     def _rate(self) -> int:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from csbrnn.tasks.frame_classifier import FrameClassifier, accuracy, engine_accuracy, last_logits
-from csbrnn.tasks.log_mel import LogMel
+from csbrnn.tasks.log_mel import FEATURE_RANGES, LogMel
 from csbrnn.tasks.recordings import Recording, digest, find_recordings, read_wav
+from csbrnn.tasks.settings import check_ranges
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 
@@ -52,6 +53,9 @@ class IsolatedWords(Task):
     bands: int = 40
     stack: int = 3
 
+    def __post_init__(self) -> None:
+        check_ranges(self, **FEATURE_RANGES)
+
     @cached_property
     def recordings(self) -> tuple[Recording, ...]:
         """The corpus."""
@@ -65,13 +69,10 @@ class IsolatedWords(Task):
     @cached_property
     def log_mel(self) -> LogMel:
         """Features, scaled to mean 0 and variance 1 over training recordings."""
-        plain = LogMel(read_wav(self.recordings[0].path)[1], self.bands, self.stack)
+        plain = LogMel(self._rate, self.bands, self.stack)
         training = [recording for recording in self.recordings if not recording.test]
         some = training[:: max(1, len(training) // _STATISTICS_RECORDINGS)]
-        values = np.concatenate([plain(read_wav(recording.path)[0]).ravel() for recording in some])
-        return LogMel(
-            plain.rate, self.bands, self.stack, float(values.mean()), float(1 / values.std())
-        )
+        return plain.normalized([plain(self._samples(recording)) for recording in some])
 
     def build(self, network: Network, *, seed: int = 0) -> FrameClassifier:
         """See `Task.build`."""
@@ -105,6 +106,13 @@ class IsolatedWords(Task):
         """See `Task.metadata`."""
         return {"log_mel": asdict(self.log_mel), "words": list(self.words)}
 
+    @cached_property
+    def _rate(self) -> int:
+        return read_wav(self.recordings[0].path)[1]
+
+    def _samples(self, recording: Recording) -> npt.NDArray[np.float32]:
+        return read_wav(recording.path, rate=self._rate)[0]
+
     def _part(self, test: bool) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.int64]]:
         return self._parts[test]
 
@@ -115,7 +123,7 @@ class IsolatedWords(Task):
         parts = {}
         for test in (False, True):
             chosen = [recording for recording in self.recordings if recording.test is test]
-            features = [(self.log_mel(read_wav(r.path)[0]), r.label) for r in chosen]
+            features = [(self.log_mel(self._samples(r)), r.label) for r in chosen]
             heard = [(values, label) for values, label in features if len(values)]
             labels = np.array([self.words.index(label) for _, label in heard], np.int64)
             parts[test] = ([values for values, _ in heard], labels)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from csbrnn.runtime import Engine
 
 __all__ = ["LabelledArrays"]
+
+_MOST_CLASSES: Final = 1_000_000
+"""Ours: more are a mistake, and the output layer would not fit into memory."""
 
 
 class _Arrays(NamedTuple):
@@ -64,6 +67,9 @@ class LabelledArrays(Task):
                 reasons.append(
                     f"{part}_x must have shape (sequences, seq_len, features), not {shape}"
                 )
+                continue
+            if x[part].dtype.kind not in "fiub" or not np.isfinite(x[part]).all():
+                reasons.append(f"{part}_x must hold finite numbers")
             if y[part].shape != x[part].shape[:1]:
                 reasons.append(
                     f"{part}_y must have one class for each of {part}_x's {len(x[part])} sequences,"
@@ -71,6 +77,8 @@ class LabelledArrays(Task):
                 )
             elif not np.issubdtype(y[part].dtype, np.integer) or y[part].min(initial=0) < 0:
                 reasons.append(f"{part}_y must hold whole numbers from 0 on")
+            elif y[part].max(initial=0) >= _MOST_CLASSES:
+                reasons.append(f"{part}_y must hold classes below {_MOST_CLASSES:,}")
         if not reasons and x["train"].shape[2] != x["test"].shape[2]:
             sizes = f"{x['train'].shape[2]} and {x['test'].shape[2]}"
             reasons.append(f"train_x and test_x must have the same features, not {sizes}")
@@ -122,4 +130,6 @@ def _load(path: Path) -> npt.NDArray[np.generic]:
         array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ArgumentError(f"{path}: can't be read as a .npy array: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ArgumentError(f"{path}: must be a .npy array, not an .npz archive")
     return array

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from csbrnn.errors import ArgumentError
 from csbrnn.optional import needed_for
 
-__all__ = ["LogMel"]
+__all__ = ["FEATURE_RANGES", "LogMel"]
+
+FEATURE_RANGES: Final = {"bands": (1, 128), "stack": (1, 100)}
+"""Of `LogMel`. More bands than that are narrower than a frequency that 25 ms tell from the next."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,18 @@ class LogMel:
     def size(self) -> int:
         """Features of a step."""
         return self.bands * self.stack
+
+    def normalized(self, features: Sequence[npt.NDArray[np.float32]]) -> LogMel:
+        """Returns the same, scaled to mean 0 and variance 1 over some of its features.
+
+        Raises:
+            ArgumentError: They don't vary.
+        """
+        values = np.concatenate([part.ravel() for part in features])
+        deviation = float(values.std()) if values.size else 0.0
+        if not 0 < deviation < math.inf:
+            raise ArgumentError("the recordings are silent, or too short for a step: no features")
+        return replace(self, mean=float(values.mean()), scale=float(1 / values.std()))
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Returns the features of a whole signal; what is too short for a last step is left out.

@@ -74,7 +74,11 @@ def find_recordings(folder: Path) -> tuple[Recording, ...]:
 
 
 def _speech_commands(folder: Path) -> tuple[Recording, ...]:
-    held_out = set((folder / _TESTING_LIST).read_text(encoding="utf-8").split())
+    listed = folder / _TESTING_LIST
+    try:
+        held_out = set(listed.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{listed}: can't be read as text: {error}") from None
     return tuple(
         Recording(
             path,
@@ -87,8 +91,12 @@ def _speech_commands(folder: Path) -> tuple[Recording, ...]:
     )
 
 
-def read_wav(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+def read_wav(path: Path, *, rate: int | None = None) -> tuple[npt.NDArray[np.float32], int]:
     """Reads a mono WAV file of 16-bit integers.
+
+    Args:
+        path: The file.
+        rate: Samples a second that it must have; None for any.
 
     Returns:
         The samples, in [-1, 1), and their rate in Hz. Shape: (samples,).
@@ -99,14 +107,21 @@ def read_wav(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     try:
         with wave.open(str(path), "rb") as file:
             kind = (file.getnchannels(), file.getsampwidth())
-            rate, data = file.getframerate(), file.readframes(file.getnframes())
+            found, data = file.getframerate(), file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise ArgumentError(f"{path}: can't be read as WAV: {error}") from None
+        why = str(error) or "it ends too soon"
+        raise ArgumentError(f"{path}: can't be read as WAV: {why}") from None
     if kind != (1, 2):
         raise ArgumentError(
             f"{path}: must have one channel of 16-bit samples, not {kind[0]} of {8 * kind[1]}-bit"
         )
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768), rate
+    if rate not in (None, found):
+        raise ArgumentError(
+            f"{path}: has {found} samples a second, where the others have {rate}: make all alike"
+        )
+    if not data or len(data) % 2:
+        raise ArgumentError(f"{path}: must hold whole samples, one at least; is it damaged?")
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768), found
 
 
 def digest(recordings: tuple[Recording, ...]) -> str:

@@ -83,8 +83,18 @@ def onwards(training: Training, seed: int) -> Training:
 
 
 def load_weights(directory: Path) -> dict[str, Any]:
-    """Returns the state of the network that `save_weights` has left in a directory."""
-    weights: dict[str, Any] = torch.load(directory / WEIGHTS, map_location="cpu", weights_only=True)
+    """Returns the state of the network that `save_weights` has left in a directory.
+
+    Raises:
+        ArgumentError: There is none, or it is damaged.
+    """
+    path = directory / WEIGHTS
+    try:
+        weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what it likes
+        raise ArgumentError(
+            f"{path}: can't be read ({error!r:.200}); delete {directory} to train it again"
+        ) from None
     return weights
 
 

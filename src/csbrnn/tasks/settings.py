@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from csbrnn.checks import unknown_keys
+from csbrnn.checks import is_integer, is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.files import load_toml
 
-__all__ = ["read_tables", "refusal", "replaced"]
+__all__ = ["check_ranges", "read_tables", "refusal", "replaced"]
 
 T = TypeVar("T")
 
@@ -42,6 +42,27 @@ def read_tables(
     reasons = unknown_keys(f"{article} {name}", tables, known)
     reasons += [f"{key!r} is missing" for key in needed if key not in tables]
     return where, tables, reasons
+
+
+def check_ranges(settings: object, **ranges: tuple[float, float]) -> None:
+    """Refuses settings outside of their ranges, all at once.
+
+    Args:
+        settings: An object that has them.
+        ranges: Least and most of each; where both are ints, the setting must be one.
+
+    Raises:
+        ArgumentError: One is something else, or outside.
+    """
+    reasons = []
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        whole = isinstance(least, int) and isinstance(most, int)
+        if not (is_integer(value) if whole else is_number(value)) or not least <= value <= most:
+            kind = "a whole number" if whole else "a number"
+            reasons.append(f"{name} must be {kind} in {least:g}..{most:g}, not {value!r}")
+    if reasons:
+        raise ArgumentError("; ".join(reasons))
 
 
 def refusal(where: str, reasons: Sequence[str]) -> ArgumentError:

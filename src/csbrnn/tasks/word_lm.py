@@ -48,6 +48,7 @@ class WordLMTask(TextTask):
     vocabulary: int = 10_000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if type(self.vocabulary) is not int or self.vocabulary < 2:
             raise ArgumentError(
                 f"vocabulary must be a whole number of words, at least 2, not {self.vocabulary!r}"
