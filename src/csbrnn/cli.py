@@ -498,4 +498,5 @@ def main() -> None:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    # Brackets in paths and messages are no markup.
+    return Console(stderr=stderr, markup=False)

@@ -274,4 +274,4 @@ def _load(
 def _console() -> Console:
     from rich.console import Console
 
-    return Console()
+    return Console(markup=False)  # brackets in paths and messages are none

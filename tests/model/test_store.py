@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csbrnn.errors import FormatError, UnsupportedModelError
+from csbrnn.errors import ArgumentError, FormatError, UnsupportedModelError
 from csbrnn.model import Features, PackedModel, load, run_reference, save, store
 
 from .models import MODELS, elman_model, language_model
@@ -143,3 +143,8 @@ def test_what_cannot_be_saved_touches_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         save(elman_model(), tmp_path / "no" / "model")
     assert not os.listdir(tmp_path)
+
+
+def test_what_is_no_packed_model_is_not_saved(tmp_path):
+    with pytest.raises(ArgumentError, match="save takes a PackedModel, not str"):
+        save("model", tmp_path / "model")

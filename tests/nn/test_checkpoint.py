@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -187,3 +188,21 @@ def test_a_bare_state_dict_that_leaves_doubt(tmp_path, module, reason):
         load_module(str(path))
     assert any(reason in line for line in caught.value.reasons)
     assert "name the module instead" in caught.value.reasons[-1]
+
+
+def test_a_trusted_file_that_can_not_be_loaded_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gru.py").write_text("import torch\nclass Own(torch.nn.GRU):\n    pass\n")
+    subprocess.run(
+        [sys.executable, "-c", "import gru, torch; torch.save(gru.Own(3, 4), 'own.pt')"], check=True
+    )
+    assert load_module("own.pt", trust=True).hidden_size == 4  # found in the working directory
+    assert str(tmp_path) not in sys.path
+    (tmp_path / "gru.py").unlink()
+    for name in ("gru", "gru.Own"):
+        sys.modules.pop(name, None)
+    with pytest.raises(ArgumentError, match=r"ModuleNotFoundError.*Safer is a state_dict"):
+        load_module("own.pt", trust=True)
+    (tmp_path / "text.pt").write_text("def f(): pass")
+    with pytest.raises(ArgumentError, match=r"text\.pt can't be loaded"):
+        load_module("text.pt", trust=True)

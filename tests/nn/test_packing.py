@@ -599,3 +599,16 @@ def test_bad_arguments():
         pack("model")
     with pytest.raises(ArgumentError, match=r"layout must be one of .*, not 'FT'"):
         pack(nn.Linear(2, 2), layout="FT")
+
+
+def test_the_last_state_is_refused_with_what_to_do():
+    class Spotter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            _, (h, _) = self.rnn(x)
+            return self.head(h[-1])
+
+    assert any("use the layer's output at every step" in reason for reason in reasons(Spotter()))

@@ -2,11 +2,12 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from csbrnn.errors import RecipeError
 from csbrnn.numerics import INT8
 from csbrnn.patterns import CSB, Unstructured
-from csbrnn.pruning import ADMM, Distillation, Gradual, OneShot, Recipe
+from csbrnn.pruning import ADMM, Distillation, Gradual, OneShot, Recipe, prune_
 from csbrnn.pruning.recipe import METHODS
 
 from .test_methods import Averaging
@@ -190,3 +191,8 @@ def test_tables_of_another_kind(change, message):
     plain = {"pattern": "csb", "density": 0.5, "method": {"name": "gradual", "begin": 0, "end": 1}}
     with pytest.raises(RecipeError, match=message):
         Recipe.from_dict(plain | change)
+
+
+def test_a_recipe_is_a_recipe():
+    with pytest.raises(RecipeError, match=r"recipe must be a csbrnn\.Recipe\(.*\), not 'csb'"):
+        prune_(torch.nn.LSTM(3, 4), "csb")

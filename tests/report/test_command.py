@@ -9,6 +9,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("plotly")
 
 from csbrnn import cli
+from csbrnn.errors import MissingDependencyError
 
 from .results import make_result
 
@@ -52,3 +53,18 @@ def test_other_files_are_refused_in_one_line(tmp_path, monkeypatch, capsys, cont
     assert status == 1
     assert err.startswith("error: ")
     assert message in err
+
+
+def test_brackets_are_no_markup(tmp_path, monkeypatch, capsys):
+    (tmp_path / "result.json").write_text(json.dumps(make_result()))
+    out = tmp_path / "pics [/b]"
+    status, text, _ = call(monkeypatch, capsys, tmp_path / "result.json", "--out", out)
+    assert status == 0
+    assert f"{out}/made-up.md" in text.replace("\n", "")
+
+    def missing(*_):
+        raise MissingDependencyError("pip install 'csbrnn[study]'")
+
+    monkeypatch.setattr("csbrnn.commands.report.draw_png", missing)
+    _, text, _ = call(monkeypatch, capsys, tmp_path / "result.json", "--out", out)
+    assert "csbrnn[study]" in text

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from csbrnn.errors import FormatError
+from csbrnn.errors import ArgumentError, FormatError
 from csbrnn.model.config import FORMAT_NAME, config_from_model, model_from_config
 from csbrnn.model.graph import PackedModel, problems, verify
 from csbrnn.model.strict_json import dump_json, parse_json
@@ -72,6 +72,11 @@ def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
         OSError: The disk is full, the parent is missing, or the like; ``path`` is as it was.
     """
     verify(model)
+    if not isinstance(model, PackedModel):
+        raise ArgumentError(
+            f"save takes a PackedModel, not {type(model).__name__}: csbrnn.pack makes one of a"
+            " PyTorch module"
+        )
     target = Path(os.path.realpath(path))
     _check_replaceable(target)
     config, tensors = config_from_model(model)

@@ -103,7 +103,18 @@ def _from_file(path: Path, *, trust: bool) -> nn.Module:
                 "loading it can run any code its author chose. If you trust where it comes from, "
                 "load it with trust=True (--trust); safer is a state_dict with package.module:name"
             ) from error
-    found = torch.load(path, map_location="cpu", weights_only=False)
+    here = str(Path.cwd())  # where the module's own code is likely to be
+    sys.path.append(here)
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # unpickling runs others' code, which raises what it likes
+        raise ArgumentError(
+            f"{path} can't be loaded ({type(error).__name__}: {error}): its classes must be found"
+            f" from {here} or on PYTHONPATH, under the names that they had when it was saved. Safer"
+            " is a state_dict: csbrnn pack package.module:name --checkpoint FILE"
+        ) from error
+    finally:
+        sys.path.remove(here)
     if not isinstance(found, nn.Module):
         raise FormatError(f"{path} must hold a torch module, not {type(found).__name__}")
     return found

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import fx
 
-from csbrnn.nn.values import OPAQUE, UNKNOWN, ZEROS, Constant, Extent, GivenStates, Stream
+from csbrnn.nn.values import (
+    OPAQUE,
+    UNKNOWN,
+    ZEROS,
+    Constant,
+    Extent,
+    FinalState,
+    GivenStates,
+    Stream,
+)
 
 if TYPE_CHECKING:
     from csbrnn.nn.lowering import Lowering
@@ -45,6 +54,12 @@ def get_item(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
         return GivenStates((*value.path, index))
     if value in (OPAQUE, ZEROS):
         return value
+    if isinstance(value, FinalState):
+        return low.refuse(
+            node,
+            "takes a part of a state after the sequence: use the layer's output at every step, of"
+            " which the caller may take the last",
+        )
     if not isinstance(value, Stream):
         return low.refuse(node, "takes a part of states or parameters; pass them on whole")
     return _index(low, node, value, index if isinstance(index, tuple) else (index,))

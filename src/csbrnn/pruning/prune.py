@@ -52,6 +52,10 @@ def prune_(
     Raises:
         RecipeError: The recipe does not fit the model; the message lists all reasons.
     """
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(
+            f"recipe must be a csbrnn.Recipe(pattern, density, method), not {recipe!r:.80}"
+        )
     model = unwrap(model)
     if model in pruners:
         raise RecipeError(

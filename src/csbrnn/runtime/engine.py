@@ -56,8 +56,8 @@ def compile(model: PackedModel | Program, threads: int = 1, isa: str | None = No
         program = model
     else:
         raise ArgumentError(
-            f"model must be a PackedModel or a Program, got {type(model).__name__}: pack a"
-            " PyTorch module with csbrnn.nn first"
+            f"model must be a PackedModel or a Program, got {type(model).__name__}: csbrnn.load"
+            " reads a packed model, csbrnn.pack makes one of a PyTorch module"
         )
     return Engine(program, threads, isa)
 

@@ -16,7 +16,7 @@ from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.model import PackedModel, Recurrent
 from csbrnn.runtime import layout
 from csbrnn.runtime.engine import Engine
-from csbrnn.runtime.export.folder import MANIFEST, write_folder
+from csbrnn.runtime.export.folder import MANIFEST, check_folder, write_folder
 from csbrnn.runtime.export.footprint import Footprint, measure
 from csbrnn.runtime.export.names import identifier
 from csbrnn.runtime.export.sources import exportable_isas, exported_sources, kernel_files, source
@@ -114,6 +114,7 @@ def export_c(
         raise ArgumentError(
             f"weights must be one of {', '.join(get_args(Weights))}, got {weights!r}"
         )
+    check_folder(Path(folder))
     program, image = _program_and_image(model, kept)
     tokens = program.streams["input"].dtype == "int32"
     true = {weights, "tokens" if tokens else "floats"}

@@ -12,11 +12,23 @@ from typing import Final
 
 from csbrnn.errors import ArgumentError
 
-__all__ = ["MANIFEST", "write_folder"]
+__all__ = ["MANIFEST", "check_folder", "write_folder"]
 
 MANIFEST: Final = "csbrnn-export.json"
 """What marks a folder as an export, and lists the files that the next one may replace."""
 _FORMAT: Final = "csbrnn-export"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses what is no place for an export, before any work is done for it.
+
+    Raises:
+        ArgumentError: It is neither an earlier export, nor empty, nor nothing.
+    """
+    try:
+        _earlier_files(folder)
+    except OSError as error:
+        raise ArgumentError(f"{folder}: can't be read: {error.strerror}") from None
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], name: str) -> None:
