@@ -60,6 +60,8 @@ def test_the_digest_changes_with_the_corpus_and_not_with_its_place(tmp_path):
     assert a == b
     write_wav(tmp_path / "b" / "0_ann_5.wav", tone(0, 0.3))
     assert digest(find_recordings(tmp_path / "b")) != a
+    write_wav(tmp_path / "a" / "0_ann_5.wav", tone(0, level=0.2))  # as long as before
+    assert digest(find_recordings(tmp_path / "a")) != a
 
 
 def test_files_of_another_rate_are_refused(tmp_path):

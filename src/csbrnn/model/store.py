@@ -71,12 +71,12 @@ def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
         FormatError: ``path`` holds something else, or metadata can't be written as JSON.
         OSError: The disk is full, the parent is missing, or the like; ``path`` is as it was.
     """
-    verify(model)
     if not isinstance(model, PackedModel):
         raise ArgumentError(
             f"save takes a PackedModel, not {type(model).__name__}: csbrnn.pack makes one of a"
             " PyTorch module"
         )
+    verify(model)
     target = Path(os.path.realpath(path))
     _check_replaceable(target)
     config, tensors = config_from_model(model)

@@ -125,10 +125,13 @@ def read_wav(path: Path, *, rate: int | None = None) -> tuple[npt.NDArray[np.flo
 
 
 def digest(recordings: tuple[Recording, ...]) -> str:
-    """A text that changes if a recording is added, renamed, resized or held out."""
-    lines = [
-        f"{r.path.parent.name if r.path.parent.name == r.label else ''}/{r.path.name} "
-        f"{r.path.stat().st_size} {r.test}"
-        for r in recordings
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    """A text that changes if a recording is added, renamed, changed or held out."""
+    all_of_it = hashlib.sha256()
+    for r in recordings:
+        place = r.path.parent.name if r.path.parent.name == r.label else ""
+        all_of_it.update(f"{place}/{r.path.name} {r.test}\n".encode())
+        try:
+            all_of_it.update(hashlib.sha256(r.path.read_bytes()).digest())
+        except OSError as error:
+            raise ArgumentError(f"{r.path}: can't be read: {error.strerror}") from None
+    return all_of_it.hexdigest()[:16]
