@@ -62,8 +62,8 @@ def pack(
         precision: What the matrices of recurrent and linear layers are stored in: "fp32", "bf16" or
             "int8"; see `csbrnn.model.quantize`. Left out, it is that of the recipe by which the
             module, or a part of it, is pruned; or fp32.
-        keep_fp32: Patterns of "layer/parameter" that are not rounded, besides what the recipe
-            keeps.
+        keep_fp32: Patterns of "layer/parameter", as the packed model has them, that are not
+            rounded, besides what the recipe keeps by the module's names.
 
     Warns:
         ScheduleWarning: The module is being pruned, and pruning has not ended; or it was trained

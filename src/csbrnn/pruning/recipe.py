@@ -65,7 +65,8 @@ class Recipe:
             some weights one factor, or one for each gate; see `csbrnn.pruning.fisher_sensitivity`.
         quantize_from: Optimizer step from which forward passes round; by default the one at which
             the support is final and masked retraining begins.
-        keep_fp32: Weights that are not rounded.
+        keep_fp32: Weights that are not rounded; by their names in the module, as all filters here
+            (`csbrnn.pack` has a setting of that name for those of the packed model).
 
     Raises:
         RecipeError: The recipe can't work; the message lists all reasons.
