@@ -128,3 +128,14 @@ def test_a_rate_that_was_not_met_is_told():
     page = grid_markdown(read_study(result))
     assert page.count("(10.0x)") == 1
     assert "the rate that a pattern has" in page
+
+
+def test_unstructured_is_told_by_its_pattern_and_not_by_its_label():
+    result = make_result()
+    for row in result["rows"]:
+        row["label"] = {"unstructured": "each for itself", "new": "unstructured"}.get(
+            row["label"], row["label"]
+        )
+    found = {entry.curve.label: entry for entry in no_loss(read_study(result))}
+    assert found["each for itself"].equal.rate == 1
+    assert found["unstructured"].equal.rate < 1

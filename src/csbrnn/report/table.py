@@ -136,7 +136,7 @@ def _no_loss(study: Study, curve: Curve, tolerance: float) -> NoLoss:
 
 
 def _relative(study: Study, curve: Curve) -> tuple[Comparison | None, Comparison | None]:
-    references = [c for c in study.curves if c.label == REFERENCE]
+    references = [c for c in study.curves if c.pattern.partition("(")[0] == REFERENCE]
     same_method = [c for c in references if c.method == curve.method]
     reference = next(iter(same_method or references), None)
     if reference is None:
