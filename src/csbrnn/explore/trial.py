@@ -16,12 +16,11 @@ from csbrnn.explore.outcome import Cost, Outcome
 from csbrnn.explore.recipe import ExploreRecipe
 from csbrnn.explore.space import DENSE, Configuration
 from csbrnn.model import PackedModel, save
-from csbrnn.nn import pack
 from csbrnn.pruning import Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.tasks.road import forget
+from csbrnn.tasks.roads import pack_trained
 from csbrnn.tasks.task import Network
-from csbrnn.units import shrink
 
 __all__ = ["CHECKS", "PACKED", "Laboratory"]
 
@@ -166,14 +165,8 @@ class Laboratory:
         )
 
     def _packed(self, model: nn.Module, configuration: Configuration) -> PackedModel:
-        packed = pack(
-            model,
-            metadata=self.recipe.road.task.metadata(),
-            precision=configuration.precision,
-        )
         pruning = self._pruning(configuration)
-        # What is deployed is the smaller network.
-        return shrink(packed) if pruning is not None and pruning.scope == "units" else packed
+        return pack_trained(self.recipe.road.task, model, pruning, configuration.precision)
 
 
 def _untaught(recipe: Recipe) -> Recipe:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from csbrnn.model import save
-from csbrnn.nn import pack
 from csbrnn.search.lossless import Run, search
 from csbrnn.search.recipe import SearchRecipe
 from csbrnn.search.result import SearchResult
 from csbrnn.tasks.road import forget
-from csbrnn.units import shrink
+from csbrnn.tasks.roads import pack_trained
 
 __all__ = ["PACKED", "search_task"]
 
@@ -72,8 +71,7 @@ def search_task(
             watch(road.pruned.steps, str(run)),
         )
         if trained.score is not None:
-            packed = pack(trained.model, metadata=road.task.metadata())
-            save(shrink(packed) if pruning.scope == "units" else packed, run.directory / PACKED)
+            save(pack_trained(road.task, trained.model, pruning), run.directory / PACKED)
         return trained.metric
 
     return search(

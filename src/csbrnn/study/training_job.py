@@ -17,17 +17,17 @@ from csbrnn.bench import describe_environment
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.files import load_json, make_directory, write_json
 from csbrnn.model import PackedModel, save
-from csbrnn.nn import Recurrent, pack
+from csbrnn.nn import Recurrent
 from csbrnn.pruning import Pruner, Recipe, prune_
 from csbrnn.runtime import compile as compile_model
 from csbrnn.study.job import REPORT, Job
 from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.roads import CHECKPOINT, load_weights, save_weights
+from csbrnn.tasks.roads import CHECKPOINT, load_weights, pack_trained, save_weights
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
-from csbrnn.units import permute_, shrink
+from csbrnn.units import permute_
 
 __all__ = ["PACKED", "read_report", "run_job"]
 
@@ -163,9 +163,7 @@ def _sizes(task: Task, model: nn.Module, pruner: Pruner | None, directory: Path)
         names = _recurrent_weights(model)
     for precision in ("fp32", "int8"):
         try:
-            packed = pack(model, metadata=task.metadata(), precision=precision)
-            if pruner is not None and pruner.recipe.scope == "units":
-                packed = shrink(packed)  # what is deployed is the smaller network
+            packed = pack_trained(task, model, pruner.recipe if pruner else None, precision)
         except CsbrnnError as error:
             found["notes"].append(f"{precision}: {error}")
             continue

@@ -15,8 +15,13 @@ from torch import nn
 
 from csbrnn.errors import ArgumentError
 from csbrnn.files import replace_file
+from csbrnn.model import PackedModel
+from csbrnn.nn import pack
+from csbrnn.numerics import Precision
 from csbrnn.pruning import Recipe
+from csbrnn.tasks.task import Task
 from csbrnn.tasks.training import Training
+from csbrnn.units import shrink
 
 __all__ = [
     "CHECKPOINT",
@@ -27,6 +32,7 @@ __all__ = [
     "check_teacher",
     "load_weights",
     "onwards",
+    "pack_trained",
     "save_weights",
 ]
 
@@ -80,6 +86,24 @@ def check_schedule(recipe: Recipe, training: Training) -> None:
 def onwards(training: Training, seed: int) -> Training:
     """Returns the training of a road, with the batches that all roads of a seed see."""
     return replace(training, seed=_ONWARDS_SEED + seed)
+
+
+def pack_trained(
+    task: Task, model: nn.Module, recipe: Recipe | None, precision: Precision | str | None = None
+) -> PackedModel:
+    """Packs a network as it would be deployed: shrunk, if whole units were pruned.
+
+    Args:
+        task: Its task.
+        model: The network.
+        recipe: By which it was pruned; None if it is dense.
+        precision: As of `csbrnn.nn.pack`.
+
+    Raises:
+        UnsupportedModelError: Something can't be packed.
+    """
+    packed = pack(model, metadata=task.metadata(), precision=precision)
+    return shrink(packed) if recipe is not None and recipe.scope == "units" else packed
 
 
 def load_weights(directory: Path) -> dict[str, Any]:
