@@ -21,9 +21,10 @@ from csbrnn.nn.values import (
 if TYPE_CHECKING:
     from csbrnn.nn.lowering import Lowering
 
-__all__ = ["LAYOUT", "axis_of", "get_attribute", "get_item"]
+__all__ = ["LAYOUT", "Handler", "axis_of", "get_attribute", "get_item"]
 
 Handler: TypeAlias = "Callable[[Lowering, fx.Node, tuple[Any, ...], Mapping[str, Any]], Any]"
+"""See `csbrnn.nn.operators`."""
 
 _TAKES = {
     "T": "takes only some of the steps: a packed model gives an output at every step, of which "

@@ -7,15 +7,15 @@ refuses with a reason what a packed model can't do.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
 from csbrnn import model as packed
-from csbrnn.nn.layout_operators import LAYOUT, axis_of, get_attribute, get_item
+from csbrnn.nn.layout_operators import LAYOUT, Handler, axis_of, get_attribute, get_item
 from csbrnn.nn.values import (
     OPAQUE,
     UNKNOWN,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from csbrnn.nn.lowering import Lowering
 
 __all__ = ["FUNCTIONS", "IDENTITY_MODULES", "METHODS", "activation", "activation_of"]
-
-Handler: TypeAlias = "Callable[[Lowering, fx.Node, tuple[Any, ...], Mapping[str, Any]], Any]"
 
 #: Modules that do nothing in evaluation mode.
 IDENTITY_MODULES = (

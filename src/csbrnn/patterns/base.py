@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from csbrnn.checks import is_number
 from csbrnn.errors import ArgumentError
 
 __all__ = ["MaskPattern", "Pattern", "budget", "importance"]
@@ -152,7 +153,7 @@ class Pattern(abc.ABC):
     def _check(
         self, weights: Sequence[Tensor], density: float, scores: Sequence[Tensor] | None
     ) -> tuple[list[Tensor], list[Tensor] | None]:
-        if isinstance(density, bool) or not isinstance(density, (int, float)):
+        if not is_number(density):
             raise ArgumentError(f"{self}: density must be a number, not {density!r}")
         if not 0 <= density <= 1:
             raise ArgumentError(

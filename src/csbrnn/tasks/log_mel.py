@@ -53,10 +53,10 @@ class LogMel:
             ArgumentError: They don't vary.
         """
         values = np.concatenate([part.ravel() for part in features])
-        deviation = float(values.std()) if values.size else 0.0
+        deviation = values.std() if values.size else 0.0
         if not 0 < deviation < math.inf:
             raise ArgumentError("the recordings are silent, or too short for a step: no features")
-        return replace(self, mean=float(values.mean()), scale=float(1 / values.std()))
+        return replace(self, mean=float(values.mean()), scale=float(1 / deviation))
 
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Returns the features of a whole signal; what is too short for a last step is left out.
