@@ -206,14 +206,14 @@ def test_sequences_are_steps_and_isas_agree(rng):
 
 
 def test_an_operand_is_quantized_once_and_again_when_it_changes(rng):
-    """Two products of x share an operand; h changes from step to step."""
+    """Two products of x share an operand, two of h another, which changes from step to step."""
     program = lower(quantize(models.model(rng, CELLS["gru"], hidden_size=20), "int8"))
     image = build_image(program, 2).data
     place = image[: layout.HEADER.itemsize].view(layout.HEADER)[0]["instructions"]
     start = int(place["offset"])
     records = image[start : start + int(place["count"]) * layout.INSTRUCTION.itemsize]
     opcodes = records.view(layout.INSTRUCTION)["opcode"].tolist()
-    assert opcodes.count(layout.OPCODES["product"]) == 3
+    assert opcodes.count(layout.OPCODES["product"]) == 4
     assert opcodes.count(layout.OPCODES["quantize"]) == 2
 
 

@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
-from csbrnn.compiler import Instruction, MatVec, Program, Slice
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+
+from csbrnn.compiler import Instruction, MatVec, Program
 from csbrnn.compiler.access import reads, writes
+from csbrnn.runtime.layout import ARRIVE, BARRIER
 
-__all__ = ["Barriers", "join_sums"]
+__all__ = ["Accesses", "arrive_early", "join_sums", "place_barriers", "sum_accesses"]
 
 
-class Barriers:
-    """Tells which instructions must wait until the threads have finished the earlier ones."""
+class Accesses(NamedTuple):
+    """An instruction's record, and the vectors by which it depends on other threads' work."""
 
-    def __init__(self, program: Program) -> None:
-        self._vectors = program.vectors
-        self._read: set[str] = set()
-        self._written: set[str] = set()
+    record: dict[str, int]
+    read: Set[str] = frozenset()
+    written: Set[str] = frozenset()
 
-    def before(self, sum_: list[Instruction]) -> bool:
-        """Whether the next sum (or other instruction) depends on one since the last barrier."""
-        read = {s.vector for code in sum_ for s in reads(code, self._vectors)}
-        written = {s.vector for code in sum_ for s in writes(code, self._vectors)}
-        # Rows of a sum are added up by the thread that owns them.
-        read -= {c.destination for c in sum_[1:] if isinstance(c, MatVec)}
-        return self._before(read, written)
 
-    def before_reading(self, source: Slice) -> bool:
-        """Whether something that only reads a vector depends on one since the last barrier."""
-        return self._before({source.vector}, set())
+def sum_accesses(record: dict[str, int], sum_: list[Instruction], program: Program) -> Accesses:
+    """What a sum of products, or another instruction, reads and writes."""
+    read = {s.vector for code in sum_ for s in reads(code, program.vectors)}
+    written = {s.vector for code in sum_ for s in writes(code, program.vectors)}
+    # Rows of a sum are added up by the thread that owns them.
+    read -= {code.destination for code in sum_[1:] if isinstance(code, MatVec)}
+    return Accesses(record, read, written)
 
-    def _before(self, read: set[str], written: set[str]) -> bool:
-        needed = bool(written & (self._read | self._written) or read & self._written)
-        if needed:
-            self._read, self._written = set(), set()
-        self._read |= read
-        self._written |= written
-        return needed
+
+def place_barriers(instructions: Sequence[Accesses]) -> list[int]:
+    """Have threads wait for one another before what depends on something since the last barrier.
+
+    Returns:
+        Where they wait.
+    """
+    places: list[int] = []
+    for place, code in enumerate(instructions):
+        since = instructions[places[-1] if places else 0 : place]
+        if any(_depends(code, earlier) for earlier in since):
+            places.append(place)
+            code.record["flags"] = code.record.get("flags", 0) | BARRIER
+    return places
+
+
+def arrive_early(instructions: Sequence[Accesses], places: Sequence[int]) -> None:
+    """Have threads say so as soon as they have done all that the others will wait for.
+
+    What else they do before they wait themselves hides that one is later than another, and what it
+    takes to tell them.
+
+    Args:
+        instructions: All of them.
+        places: Where they wait, as `place_barriers` returns it.
+    """
+    for last, place, following in zip(
+        [0, *places], places, [*places[1:], len(instructions)], strict=False
+    ):
+        behind, arrive = instructions[place:following], place
+        while arrive > last and not any(
+            _depends(code, instructions[arrive - 1]) for code in behind
+        ):
+            arrive -= 1
+        if arrive < place:
+            record = instructions[arrive].record
+            record["flags"] = record.get("flags", 0) | ARRIVE
+
+
+def _depends(later: Accesses, earlier: Accesses) -> bool:
+    """Whether all threads must have finished ``earlier`` before any begins ``later``."""
+    return bool(later.written & (earlier.read | earlier.written) or later.read & earlier.written)
 
 
 def join_sums(instructions: tuple[Instruction, ...]) -> list[list[Instruction]]:

@@ -5,7 +5,9 @@ docs/spec/program.md describes them, `csbrnn.runtime.layout` and ``c/image.h`` a
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -24,8 +26,15 @@ from csbrnn.compiler import (
     Slice,
     Softmax,
 )
+from csbrnn.compiler.access import writes
 from csbrnn.runtime import layout
-from csbrnn.runtime.barriers import Barriers, join_sums
+from csbrnn.runtime.barriers import (
+    Accesses,
+    arrive_early,
+    join_sums,
+    place_barriers,
+    sum_accesses,
+)
 from csbrnn.runtime.buffers import aligned
 from csbrnn.runtime.chunks import Group, chunk_order
 from csbrnn.runtime.elementwise import lower_elementwise
@@ -138,31 +147,27 @@ class _ImageBuilder:
             moves.append((self._numbers[stream], offset, place, vectors[vector].length))
         for source, stream, offset in part.writes:
             moves.append((self._numbers[stream], offset, self._at(source), source.length))
-        barriers = Barriers(self._program)
         self._operands.begin_pass()
         sums = join_sums(part.instructions)
+        for sum_ in sums:
+            self._products.add([code for code in sum_ if isinstance(code, MatVec)])
+        if self._parts > 1:
+            sums = self._apart(sums)
+        codes: list[Accesses] = []
         # Before any part's gates change a state, all parts must have read it.
         for sum_ in sums:
-            recurrent = [c for c in sum_ if isinstance(c, MatVec) and self._is_recurrent(c)]
-            instructions += self._quantize(recurrent, barriers)
-        waited: set[int] = set()
+            codes += self._quantize([code for code in sum_ if self._is_recurrent(code)])
         for sum_ in sums:
-            code = sum_[0]
-            gates = self._unsummed.gates(code)
-            if gates is None:
-                operands = self._operands.make(sum_)
-            else:
-                operands = self._quantize([c for c in sum_ if isinstance(c, MatVec)], barriers)
+            codes += self._quantize(sum_)
             record = self._instruction(sum_)
-            self._made[id(code)] = dict(record)  # without barriers
-            if gates is None:
-                records = [*operands, record]
-                _wait(records[0], barriers.before(sum_))
-            elif id(gates) not in waited:  # once for products and gates
-                waited.add(id(gates))
-                _wait(record, barriers.before([gates]))
-            instructions += [*operands, record]
+            self._made[id(sum_[0])] = dict(record)  # without barriers
+            if isinstance(sum_[0], MatVec) and self._unsummed.gates(sum_[0]):
+                codes.append(Accesses(record))  # its operands and its sums are a part's own
+            else:
+                codes.append(sum_accesses(record, sum_, self._program))
             self._operands.changed(sum_)
+        arrive_early(codes, place_barriers(codes))
+        instructions += [code.record for code in codes]
         first_chunk = len(instructions)
         self._chunk(part)
         self._records["passes"].append(
@@ -174,42 +179,62 @@ class _ImageBuilder:
             )
         )
 
-    def _is_recurrent(self, term: MatVec) -> bool:
-        """Whether a product that gates take is one of a state."""
-        source = self._program.vectors[term.source.vector]
-        return self._unsummed.gates(term) is not None and source.kind == "state"
+    def _apart(self, sums: list[list[Instruction]]) -> list[list[Instruction]]:
+        """Take sums that gates take apart, and put last the products that may have to wait.
 
-    def _quantize(self, terms: list[MatVec], barriers: Barriers) -> list[dict[str, int]]:
+        Those of a layer's states need nothing from the layer below: while they are computed, the
+        last of the threads that compute that one may finish.
+        """
+        ordered: list[list[Instruction]] = []
+        written: set[str] = set()
+        for gates, group in groupby(sums, lambda sum_: self._unsummed.gates(sum_[0])):
+            codes = list(group)
+            if gates is not None:
+                codes = [[code] for sum_ in codes for code in sum_]
+                codes.sort(key=lambda sum_: _waits(sum_[0], written))
+            ordered += codes
+            for sum_ in codes:
+                written |= {s.vector for code in sum_ for s in writes(code, self._program.vectors)}
+        return ordered
+
+    def _is_recurrent(self, code: Instruction) -> bool:
+        """Whether it is a product of a state, which gates take."""
+        if not isinstance(code, MatVec) or self._unsummed.gates(code) is None:
+            return False
+        return self._program.vectors[code.source.vector].kind == "state"
+
+    def _quantize(self, sum_: list[Instruction]) -> list[Accesses]:
         """Return what makes the operands that products lack, each part its own."""
-        records = []
-        for term in terms:
-            for record in self._operands.make([term]):
-                _wait(record, barriers.before_reading(term.source))
-                records.append(record)
-        return records
+        return [
+            Accesses(record, {code.source.vector})
+            for code in sum_
+            if isinstance(code, MatVec)
+            for record in self._operands.make([code])
+        ]
 
     def _chunk(self, part: Pass) -> None:
         """Add the pass's instructions again, in the order for chunks of steps."""
-        instructions, barriers = self._records["instructions"], Barriers(self._program)
         groups = chunk_order(self._program, part)
         if self._gained(groups) < CHUNK_WEIGHTS:
             return
+        codes: list[Accesses] = []
         for group in groups:
             self._operands.begin_pass()
             for name in group.states:
                 place, length = self._address[name], self._program.vectors[name].length
-                instructions.append(
-                    {"opcode": layout.OPCODES["carry"], "length": length, "a": place}
-                )
+                record = {"opcode": layout.OPCODES["carry"], "length": length, "a": place}
+                codes.append(Accesses(record))
             for sum_ in group.sums:
                 terms = [code for code in sum_ if isinstance(code, MatVec)]
                 record = self._products.sum(terms) if terms else dict(self._made[id(sum_[0])])
-                records = [*self._operands.make(sum_), record]
-                for each in records:
-                    each["flags"] = each.get("flags", 0) | (0 if group.states else layout.EVERY)
-                _wait(records[0], barriers.before(list(sum_)))
-                instructions += records
+                added = self._quantize(list(sum_))
+                added.append(sum_accesses(record, list(sum_), self._program))
+                for code in added if not group.states else ():
+                    code.record["flags"] = code.record.get("flags", 0) | layout.EVERY
+                codes += added
                 self._operands.changed(sum_)
+        place_barriers(codes)
+        self._records["instructions"] += [code.record for code in codes]
 
     def _gained(self, groups: tuple[Group, ...]) -> int:
         """Return the weights that a chunk reads once instead of once a step."""
@@ -228,7 +253,7 @@ class _ImageBuilder:
         code, opcodes = sum_[0], layout.OPCODES
         match code:
             case MatVec():
-                return self._products.add([c for c in sum_ if isinstance(c, MatVec)])
+                return self._products.sum([c for c in sum_ if isinstance(c, MatVec)])
             case LSTMGates(gates=gates, cell=cell, hidden=hidden, length=length):
                 places = {"a": self._address[gates], "b": self._at(cell), "c": self._at(hidden)}
                 taken = self._products.gates(code)
@@ -326,9 +351,9 @@ class _ImageBuilder:
         return Image(data, states, self._clears)
 
 
-def _wait(record: dict[str, int], needed: bool) -> None:
-    """Have an instruction wait for all parts, if it must."""
-    record["flags"] = record.get("flags", 0) | layout.BARRIER * needed
+def _waits(code: Instruction, written: Set[str]) -> int:
+    """Order of what makes up a layer: products of what lay there, of what was written, gates."""
+    return int(code.source.vector in written) if isinstance(code, MatVec) else 2
 
 
 def _stream_order(program: Program) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 __all__ = [
     "ACCUMULATE",
+    "ARRIVE",
     "BARRIER",
     "BLOCK_HEAD",
     "CONSTANT",
@@ -52,7 +53,7 @@ SLOTS: Final = 32
 """Values that an element-wise program can hold at once."""
 CONSTANT: Final = 0x80000000
 NONE: Final = 0xFFFFFFFF
-BARRIER, ACCUMULATE, LOG, EVERY, SUMS = 1, 2, 4, 8, 16
+BARRIER, ACCUMULATE, LOG, EVERY, SUMS, ARRIVE = 1, 2, 4, 8, 16, 32
 
 TABLES: Final = (
     "streams",

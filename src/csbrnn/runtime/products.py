@@ -54,21 +54,20 @@ class Products:
         self._shares: dict[int, list[tuple[int, int]]] = {}  # of a product -> a part's sections
         self._unsummed, self._tilings, self._operands = unsummed, tilings, operands
 
-    def add(self, terms: list[MatVec]) -> dict[str, int]:
-        """Add a sum of products; returns its record."""
-        pending, sections = self._unsummed.gates(terms[0]) is not None, self._sections
+    def add(self, terms: list[MatVec]) -> None:
+        """Add the sections of a sum of products."""
+        sections = self._sections
         self._shares |= {id(term): [] for term in terms}
         for part in range(self._parts):
             for term in terms:
                 mine = self._tilings.sections(term, part)
-                if pending:  # gates have the scales
+                if self._unsummed.gates(term) is not None:  # they have the scales
                     mine = [section for section in mine if section.kind != "scale"]
                 self._shares[id(term)].append((len(sections), len(mine)))
                 sections += [self._section(term, section, part) for section in mine]
-        return self.sum(terms)
 
     def sum(self, terms: list[MatVec]) -> dict[str, int]:
-        """Return the record of a sum, or of neighbouring terms of one, which have been added."""
+        """Return the record of an added sum, or of neighbouring terms of one."""
         first, pending = terms[0], self._unsummed.gates(terms[0]) is not None
         flags = (layout.ACCUMULATE if first.accumulate else 0) | (layout.SUMS if pending else 0)
         record = {

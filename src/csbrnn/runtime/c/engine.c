@@ -207,8 +207,13 @@ void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
     }
 }
 
-static void meet(const csbrnn_worker *worker) {
-    if (worker->barrier) worker->barrier(worker->context);
+/* Waits until all parts have done what comes before; or, where this one has said so already, what
+ * came before it did. */
+static void meet(const csbrnn_worker *worker, int *arrived) {
+    if (!worker->arrive) return;
+    if (!*arrived) worker->arrive(worker->context);
+    worker->await(worker->context);
+    *arrived = 0;
 }
 
 void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
@@ -218,6 +223,7 @@ void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
     const float *constants = CSBRNN_TABLE(float, model->image, constants);
     const csbrnn_frame frame = {model->image, constants, task->memory};
     const csbrnn_pass *pass = CSBRNN_TABLE(csbrnn_pass, model->image, passes);
+    int arrived = 0;
     for (uint32_t p = 0; p < h->passes.count; p++, pass++) {
         const csbrnn_instruction *in = CSBRNN_TABLE(csbrnn_instruction, model->image, instructions);
         in += pass->first_instruction;
@@ -225,15 +231,19 @@ void csbrnn_task_run(const void *what, const csbrnn_worker *worker) {
             const size_t t = pass->reverse ? task->steps - 1 - k : k;
             if (p > 0 || k > 0) {
                 if (worker->first_part == 0) csbrnn_move_in(task, pass, t);
-                meet(worker);
+                meet(worker, &arrived);
             }
             for (uint32_t i = 0; i < pass->instructions; i++) {
-                if (in[i].flags & CSBRNN_BARRIER) meet(worker);
+                if (in[i].flags & CSBRNN_BARRIER) meet(worker, &arrived);
+                if (in[i].flags & CSBRNN_ARRIVE && worker->arrive && !arrived) {
+                    worker->arrive(worker->context);
+                    arrived = 1;
+                }
                 for (uint32_t part = worker->first_part; part < worker->last_part; part++)
                     csbrnn_execute(model, &frame, in + i, part);
             }
             if (p + 1 < h->passes.count || k + 1 < task->steps) {
-                meet(worker);
+                meet(worker, &arrived);
                 if (worker->first_part == 0) csbrnn_move_out(task, pass, t);
             }
         }
@@ -269,7 +279,7 @@ csbrnn_error csbrnn_run(const csbrnn_model *model, void *memory, const void *xs,
                         size_t steps, void *workspace) {
     const csbrnn_task task = {model, (float *)memory, (const unsigned char *)xs, ys,
                               (float *)workspace, steps};
-    const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL};
+    const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL, NULL};
     if (!workspace && csbrnn_workspace_nbytes(model, steps)) return CSBRNN_BAD_ARGUMENT;
     csbrnn_error error = csbrnn_task_check(&task);
     if (error) return error;

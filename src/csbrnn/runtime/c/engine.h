@@ -20,7 +20,9 @@ typedef struct csbrnn_task { /* one call of csbrnn_step or csbrnn_run */
 
 typedef struct csbrnn_worker { /* which parts of the work, and how to meet the other workers */
     uint32_t first_part, last_part;
-    void (*barrier)(void *context); /* NULL: there are no others */
+    /* Tells the others that this one has come to a barrier, and waits until they all have: once
+     * each, in turns. NULL: there are no others. */
+    void (*arrive)(void *context), (*await)(void *context);
     void *context;
 } csbrnn_worker;
 

@@ -83,7 +83,8 @@ enum {
     CSBRNN_ACCUMULATE = 2, /* product: add to the destination */
     CSBRNN_LOG = 4,        /* softmax: the logarithm */
     CSBRNN_EVERY = 8,      /* chunk lists only: for every step of the chunk at once */
-    CSBRNN_SUMS = 16       /* int8: the product leaves its sums to the gates, which scale them */
+    CSBRNN_SUMS = 16,      /* int8: the product leaves its sums to the gates, which scale them */
+    CSBRNN_ARRIVE = 32     /* the next barrier's "earlier instructions" are those before this one */
 };
 
 typedef struct {

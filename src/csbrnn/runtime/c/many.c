@@ -70,7 +70,10 @@ typedef struct { /* streams that run together, and the lanes of the current chun
 } crew;
 
 static void meet(const crew *c) {
-    if (c->worker->barrier) c->worker->barrier(c->worker->context);
+    const csbrnn_worker *worker = c->worker;
+    if (!worker->arrive) return;
+    worker->arrive(worker->context);
+    worker->await(worker->context);
 }
 
 static csbrnn_task stream_task(const crew *c, size_t j, float *memory) {
@@ -155,13 +158,12 @@ static void execute(const crew *c, const csbrnn_instruction *in, uint32_t instru
 }
 
 /* Instructions from the first of `count` on that lanes go through pair by pair: products whose sums
- * gates take, and these. Sums of all lanes would be too much for a cache. */
+ * gates take, and these. Sums of all lanes would be too much for a cache. Such products are nobody
+ * else's business, so that a barrier of the gates may as well come before them. */
 static uint32_t together(const csbrnn_instruction *in, uint32_t count) {
     uint32_t n = 1;
     if (in->opcode != CSBRNN_PRODUCT || !(in->flags & CSBRNN_SUMS)) return 1;
-    while (n < count && !(in[n].flags & CSBRNN_BARRIER) && in[n].flags & CSBRNN_SUMS &&
-           in[n - 1].opcode == CSBRNN_PRODUCT)
-        n++;
+    while (n < count && in[n].flags & CSBRNN_SUMS && in[n - 1].opcode == CSBRNN_PRODUCT) n++;
     return n;
 }
 
@@ -239,7 +241,9 @@ static void run_pass(crew *c, const csbrnn_pass *pass) {
             const csbrnn_instruction *each = in + pass->first_instruction;
             for (uint32_t i = 0, some; i < pass->instructions; i += some, each += some) {
                 some = together(each, pass->instructions - i);
-                if (each->flags & CSBRNN_BARRIER) meet(c);
+                unsigned flags = 0;
+                for (uint32_t k = 0; k < some; k++) flags |= each[k].flags;
+                if (flags & CSBRNN_BARRIER) meet(c);
                 execute(c, each, some, c->lanes, c->count);
             }
         }
@@ -286,7 +290,7 @@ csbrnn_error csbrnn_run_many(const csbrnn_model *model, void *const *memories,
                              const void *const *xs, float *const *ys, size_t steps, size_t count,
                              void *workspace) {
     const csbrnn_many_task task = {model, memories, xs, ys, steps, count, (float *)workspace};
-    const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL};
+    const csbrnn_worker alone = {0, header(model)->parts, NULL, NULL, NULL};
     const csbrnn_error error = csbrnn_many_check(&task);
     if (!error) csbrnn_many_run(&task, &alone);
     return error;

@@ -94,20 +94,19 @@ struct csbrnn_pool {
 /* Everyone tells everyone: one transfer of a cache line between two cores, where a counter that all
  * increment takes three. That matters: a transfer takes 40 ns between near cores, 200 between far
  * ones (measured on Zen 4), and a step on two threads meets three times. */
-static uint32_t arrive(struct member *member) {
-    const uint32_t round = atomic_load_explicit(&member->arrived.value, memory_order_relaxed);
-    event_set(&member->arrived, round + 1);
-    return round;
+static void arrive(void *context) {
+    event *arrived = &((struct member *)context)->arrived;
+    event_set(arrived, atomic_load_explicit(&arrived->value, memory_order_relaxed) + 1);
 }
 
-static void await_others(struct member *member, uint32_t round) {
+static void await(void *context) {
+    const struct member *member = context;
     csbrnn_pool *pool = member->pool;
+    const uint32_t now = atomic_load_explicit(&member->arrived.value, memory_order_relaxed);
     /* Another may be one round ahead, having seen us arrive. */
     for (unsigned k = 0; k < pool->threads; k++)
-        if (k != member->number) event_wait(&pool->members[k].arrived, round);
+        if (k != member->number) event_wait(&pool->members[k].arrived, now - 1);
 }
-
-static void barrier(void *context) { await_others(context, arrive(context)); }
 
 /* The caller, who is member 0, may not return, nor change the task, before all are done; the others
  * wait for nothing but the next call. */
@@ -117,11 +116,11 @@ static void work(struct member *member) {
     /* Rounded up, so that member 0 alone begins with part 0, which is who moves inputs and outputs,
      * also where there are more threads than parts. */
     const csbrnn_worker worker = {(pool->parts * member->number + up) / threads,
-                                  (pool->parts * (member->number + 1) + up) / threads, barrier,
-                                  member};
+                                  (pool->parts * (member->number + 1) + up) / threads, arrive,
+                                  await, member};
     pool->run(pool->task, &worker);
-    const uint32_t round = arrive(member);
-    if (member->number == 0) await_others(member, round);
+    arrive(member);
+    if (member->number == 0) await(member);
 }
 
 /* A thread that is woken often starts on the core of the one that woke it, and stays for some
