@@ -11,7 +11,7 @@ from csbrnn.compiler import lower, run_program
 from csbrnn.formats import CSBMatrix, DenseMatrix
 from csbrnn.model import Features, Linear, PackedModel, quantize
 from csbrnn.numerics import INT8, scale_of
-from csbrnn.runtime import Engine, available_isas, build_image, layout
+from csbrnn.runtime import Engine, available_isas, build_image, layout, tiling_int8
 from csbrnn.runtime import tilings as runtime_tilings
 from csbrnn.runtime.library import library
 from csbrnn.runtime.tiling_int8 import DEFAULT_COSTS
@@ -94,7 +94,7 @@ def test_between_them_they_use_every_kind_of_section(rng):
         xs = rng.standard_normal((1, 600)).astype(np.float32)
         seen |= kinds(assert_exact(products(rng, weight), xs, threads=(1,)))
     seen |= kinds(lower(products(rng, models.dense(rng, 64, 64))))
-    wanted = {("dense", 16), ("scale", 16), *(("strips", g) for g in (4, 8, 16))}
+    wanted = {("dense", 16), ("scale", 16), ("strips", 16), *(("bundles", g) for g in (1, 4, 8))}
     assert wanted <= seen
     assert len({g for kind, g in seen if kind == "blocks"}) >= 4
 
@@ -104,7 +104,7 @@ def test_scattered_columns_run_dense_where_looking_them_up_takes_longer(rng, mon
     weight = rng.normal(0, 1, (64, 512)) * (rng.random((64, 512)) < 1 / 8)
     program = lower(products(rng, DenseMatrix(weight.astype(np.float32))))
     kind = {isa: kinds(program, isa) - {("scale", 16)} for isa in ("avx512_vnni", "avx2", None)}
-    assert kind == {"avx512_vnni": {("strips", 4)}, "avx2": {("dense", 16)}, None: {("dense", 16)}}
+    assert kind == {"avx512_vnni": {("bundles", 1)}, "avx2": {("dense", 16)}, None: {("dense", 16)}}
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 4), (17, 5), (64, 64), (130, 129), (33, 3000)])
@@ -113,16 +113,42 @@ def test_dense_products_are_exact(shape, rng):
     assert_exact(products(rng, models.dense(rng, *shape)), xs)
 
 
-@pytest.mark.parametrize("group", [4, 8, 16])
+@pytest.fixture(params=[("strips", 16), ("strips", 8), *(("bundles", g) for g in (8, 4, 2, 1))],
+                ids=lambda param: f"{param[0]}-{param[1]}")  # fmt: skip
+def only_strips(request, monkeypatch):
+    """Makes strips of one kind and group the only ones that matrices are cut into."""
+    kind, group = request.param
+    monkeypatch.setattr(tiling_int8, "_GROUPS", {kind: (group,)})
+    cost = tiling_int8._Strips.cost
+    monkeypatch.setattr(tiling_int8._Strips, "cost", lambda *a, **b: cost(*a, **b) - 1e9)
+    return kind, group
+
+
 @pytest.mark.parametrize("width", [30, 128, 200, 330, 3000])
-def test_strips_of_any_width_and_reach(group, width, rng):
-    """Columns far apart and side by side, strips that run ahead of the others of their quad."""
-    weight = models.csb(rng, 5 * group, width, (group, 64), group, 0.08)
+def test_strips_of_any_width_and_reach(only_strips, width, rng):
+    """Columns far apart and side by side, strips that run ahead of the others of their set."""
+    kind, group = only_strips
+    weight = models.csb(rng, 21 * group, width, (group, 64), group, 0.08)
     dense = weight.to_dense()
     dense[group : 2 * group, : width // 2] = 0
     dense[2 * group : 3 * group, :] = rng.normal(0, 1, (group, width)) * (dense[0] != 0)
     weight = CSBMatrix.from_dense(dense, (group, 64), group)
-    assert_exact(products(rng, weight), rng.standard_normal((2, width)).astype(np.float32))
+    program = assert_exact(products(rng, weight), rng.standard_normal((2, width)).astype("f4"))
+    assert kinds(program) == {(kind, group), ("scale", 16)}
+
+
+@pytest.mark.parametrize("hidden", [20, 37, 70])
+def test_strips_that_gates_and_threads_cut_short(only_strips, hidden, rng):
+    """What a short strip stores beyond its rows belongs to the next one, which must come later."""
+    packed = models.model(rng, make=lambda rng, *shape: models.csb(rng, *shape, (8, 16), 8, 0.3),
+                          input_size=40, hidden_size=hidden, num_layers=2)  # fmt: skip
+    program, xs = lower(quantize(packed, "int8")), rng.standard_normal((4, 40)).astype(np.float32)
+    assert only_strips in kinds(program)
+    for isa in ISAS:
+        expected = Engine(program, 1, isa)(xs)[0]
+        for threads in (2, 3):
+            np.testing.assert_array_equal(Engine(program, threads, isa)(xs)[0], expected)
+        np.testing.assert_allclose(expected, run_program(program, xs)[0], atol=0.02)
 
 
 def test_extreme_sums(rng):
@@ -344,10 +370,37 @@ DAMAGE = {
 }
 
 
+OF_BUNDLES = (
+    "a line beyond the operand",
+    "a number beyond the reach",
+    "a reach that no kernel has",
+    "fewer lines than tiles take",
+    "a row beyond the sums",
+)
+
+
+@pytest.mark.parametrize("damage", OF_BUNDLES)
+def test_damaged_bundles_are_refused(damage, rng):
+    assert_refused(rng, 4, "bundles", layout.BUNDLE_HEAD, *DAMAGE[damage])
+
+
+@pytest.mark.parametrize(
+    ("where", "field", "value"),
+    [("head", "lines", 1 << 20), ("section", "group", 3), ("section", "group", 16)],
+)
+def test_bundles_that_no_kernel_has_are_refused(where, field, value, rng):
+    assert_refused(rng, 4, "bundles", layout.BUNDLE_HEAD, where, field, value)
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_images_are_refused(damage, rng):
-    where, field, value = DAMAGE[damage]
-    original = build_image(lower(products(rng, models.csb(rng, 64, 120, (16, 64), 16, 0.2)))).data
+    assert_refused(rng, 16, "strips", layout.QUAD_HEAD, *DAMAGE[damage])
+
+
+def assert_refused(rng, group, kind, head, where, field, value):
+    """That an image is, which has a section of this kind, once it is damaged."""
+    weight = models.csb(rng, 64, 120, (group, 64), group, 0.2)
+    original = build_image(lower(products(rng, weight)), isa="avx512_vnni").data
     start = -(original.ctypes.data) % 64
     image = np.zeros(original.nbytes + 128, np.uint8)
     start = -image.ctypes.data % 64
@@ -361,7 +414,7 @@ def test_damaged_images_are_refused(damage, rng):
         return image[int(place) : int(place) + int(count) * dtype.itemsize].view(dtype)
 
     sections = records(*header["sections"].tolist()[:2], layout.SECTION)
-    section = sections[sections["kind"] == layout.SECTION_KINDS["strips"]][0]
+    section = sections[sections["kind"] == layout.SECTION_KINDS[kind]][0]
     lines = int(section["columns"])
     if where == "section":
         sections[field][0] = value
@@ -370,7 +423,7 @@ def test_damaged_images_are_refused(damage, rng):
     elif where == "instruction":
         records(*header["instructions"].tolist()[:2], layout.INSTRUCTION)[field][0] = value
     elif where == "head":
-        records(section["heads"], section["count"], layout.QUAD_HEAD)[field][0] = value
+        records(section["heads"], section["count"], head)[field][0] = value
     elif where == "start":
         records(section["indices"] + 64 * lines, lines, np.dtype("<u2"))[0] = value
     else:

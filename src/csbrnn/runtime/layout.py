@@ -11,6 +11,7 @@ __all__ = [
     "ARRIVE",
     "BARRIER",
     "BLOCK_HEAD",
+    "BUNDLE_HEAD",
     "CONSTANT",
     "DTYPES",
     "EVERY",
@@ -124,6 +125,7 @@ SECTION: Final = np.dtype(
 STRIP_HEAD: Final = np.dtype([(n, "<u4") for n in ("row", "rows", "tiles", "reserved")])
 BLOCK_HEAD: Final = np.dtype([("mask", "<u8"), ("row", "<u4"), ("columns", "<u4")])
 QUAD_HEAD: Final = np.dtype([("row", "<u4", 4), ("tiles", "<u4")])
+BUNDLE_HEAD: Final = np.dtype([("row", "<u4", 16), ("lines", "<u4")])
 LINE_COLUMNS: Final = 16
 """Columns of each of a quad's strips that one line of numbers holds."""
 INT8_BLOCK: Final = np.dtype(
@@ -143,7 +145,7 @@ OPCODES: Final = {
         start=1,
     )
 }
-SECTION_KINDS: Final = {"dense": 1, "strips": 2, "blocks": 3, "scale": 4}
+SECTION_KINDS: Final = {"dense": 1, "strips": 2, "blocks": 3, "scale": 4, "bundles": 5}
 DTYPES: Final = {"fp32": 0, "bf16": 1, "int8": 2}
 """Of weights, by the name of their precision."""
 OPERATIONS: Final = {

@@ -1,15 +1,18 @@
 """How a matrix in int8 is cut into tiles of 64 weights, for kernels that sum in int32.
 
-Three kinds of section, as in fp32 (`csbrnn.runtime.tiling`), chosen by counting:
+Four kinds of section, chosen by counting:
 
 - *dense*: strips of 16 rows with every column; four columns a tile;
-- *strips*: runs of 16, 8 or 4 rows, each with the columns that any of its rows keeps. Four strips
-  form a quad: their tiles alternate, and so do the numbers of their columns, 16 of each strip in a
-  line, which is looked up in up to 512 neighbouring columns at once;
+- *strips*: runs of 16 or 8 rows, each with the columns that any of its rows keeps. Four strips form
+  a quad, whose tiles alternate; a tile has G rows, one after another, of 64 / G columns each;
+- *bundles*: the same of 8, 4, 2 or 1 rows, sixteen strips at a time; a tile has one row of each, of
+  4 columns. So scattered weights cost a look-up a tile, and whole rows of 8 or 4 an eighth or a
+  quarter of one;
 - *blocks*: the kernels of CSB blocks with free rows (`csbrnn.runtime.blocks_int8`).
 
-A tile is G rows, one after another, of 64 / G columns each. Padding is zero weights: whatever they
-meet, the sums are exact. A last section of kind *scale* says how sums become floats.
+Numbers of strips' columns come in lines of 64 (`csbrnn.runtime.column_lines`), which are looked up
+in up to 512 neighbouring columns at once. Padding is zero weights: whatever they meet, the sums are
+exact. A last section of kind *scale* says how sums become floats.
 
 A row lies in one strip but in many blocks. So strips store their sums, all rows of them, and blocks
 add to sums that must be zero before.
@@ -17,7 +20,7 @@ add to sums that must be zero before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -27,18 +30,15 @@ from numpy.typing import NDArray
 from csbrnn.formats import CSBMatrix, Matrix
 from csbrnn.runtime.blocks_int8 import Int8Blocks, cut_int8_blocks, tile_int8_blocks
 from csbrnn.runtime.column_lines import ColumnLines
-from csbrnn.runtime.layout import LINE_COLUMNS, QUAD_HEAD, STRIP, padded
+from csbrnn.runtime.layout import BUNDLE_HEAD, QUAD_HEAD, STRIP, padded
 from csbrnn.runtime.tiling import Strips
 
 __all__ = ["COSTS", "DEFAULT_COSTS", "Costs", "Int8Section", "scale_section", "tile_int8_matrix"]
 
 _TILE: Final = 64
-_GROUPS: Final = (16, 8, 4)
-_MOST_WINDOWS: Final = {16: 8, 8: 4, 4: 4}
-"""Reach of a line, at most. 8 windows take twice the permutations of 4 and pad 10% less, which pays
-where a line has 1024 bytes of weights. Measured on Zen 4, SR, in us of 17 to 23: strips of 16 rows
--1, of 8 and of 4 rows +1."""
-_STRIP_COST: Final = 0.5
+_StripKind = Literal["strips", "bundles"]
+_GROUPS: Final[Mapping[_StripKind, tuple[int, ...]]] = {"strips": (16, 8), "bundles": (8, 4, 2, 1)}
+_STRIP_COST: Final = 0.4
 """Fixed cost of a strip, in tiles: the end of its sums."""
 
 Int8Array = NDArray[np.int8]
@@ -48,19 +48,19 @@ class Costs(NamedTuple):
     """What is not proportional to tiles, relative to the time of one tile, on some machine.
 
     Attributes:
-        line: Looking one line of columns up.
+        line: Looking one line of columns up, by windows that it reaches.
         block: A block's operand, its scatter and the ends of its loops.
-        reach: Most windows of 64 columns to look a line up in.
     """
 
-    line: float
+    line: Mapping[int, float]
     block: float
-    reach: int
 
 
-COSTS: Final = {"avx512_vnni": Costs(line=2.0, block=3.5, reach=8)}
-"""By instruction set. Measured on Zen 4, SR: a block of 64 x 64 takes 8 ns, a tile of it 0.9."""
-DEFAULT_COSTS: Final = Costs(line=12.0, block=7.0, reach=4)
+COSTS: Final = {"avx512_vnni": Costs(line={2: 1.5, 4: 2.0, 8: 3.3}, block=5.5)}
+"""By instruction set. Measured on Zen 4, fitted to 45 matrices of 1 to 9 million weights, pruned
+4x to 32x, each in up to 15 ways: half of the times are met to 5%, 90% to 11%, and what is chosen
+takes 1% longer than the best. A tile takes 0.6 ns."""
+DEFAULT_COSTS: Final = Costs(line={2: 8.0, 4: 12.0}, block=7.0)
 """Where 16 bytes are looked up at a time. Measured with AVX2: 13 ns a line, and 1.1 a tile."""
 
 
@@ -69,20 +69,22 @@ class Int8Section:
     """Tiles of one kind, as arrays ready to be written.
 
     Attributes:
-        kind: ``"dense"``, ``"strips"``, ``"blocks"`` or ``"scale"``.
+        kind: ``"dense"``, ``"strips"``, ``"bundles"``, ``"blocks"`` or ``"scale"``.
         group: Rows of a strip; most rows of a block; 16.
         columns: (first, stop) of the matrix's columns that form the operand.
         values: Tiles, int8, shape (tiles, 64); of ``scale``, the rows' scales, fp32.
-        count: Dense strips, quads, blocks or rows.
-        heads: A record for each quad or block; of ``scale``, 128 times each row's sum of weights.
-        indices: Of strips, `ColumnLines` as they encode.
-        lines: Lines of column numbers that its quads use.
+        count: Dense strips, quads, bundles, blocks or rows.
+        heads: A record for each quad, bundle or block; of ``scale``, 128 times each row's sum of
+            weights.
+        indices: Of strips and bundles, `ColumnLines` as they encode.
+        lines: Lines of column numbers that they use.
         row: Of a dense section, the first, counted from the share's first.
-        windows: Of blocks, the runs of 16 rows that masks cover; of strips, the runs of 64 columns
-            that a line reaches; of ``scale``, 1 if it must leave zeros, for blocks to add to.
+        windows: Of blocks, the runs of 16 rows that masks cover; of strips and bundles, the runs of
+            64 columns that a line reaches; of ``scale``, 1 if it must leave zeros, for blocks to
+            add to.
     """
 
-    kind: Literal["dense", "strips", "blocks", "scale"]
+    kind: Literal["dense", "strips", "bundles", "blocks", "scale"]
     group: int
     columns: tuple[int, int]
     values: NDArray[Any]
@@ -121,17 +123,15 @@ def tile_int8_matrix(
     assert matrix.scales is not None
     width = matrix.shape[1]
     kept = dense[rows[0] : rows[1]]
-    candidates: dict[str | int, _Strips] = {}
-    costs: dict[str | int, float] = {"dense": padded(width, 4) * padded(len(kept)) / _TILE}
-    for group in _GROUPS:
-        windows = min(_MOST_WINDOWS[group], fixed.reach)
-        candidates[group] = _Strips(kept, rows[0], bounds, group, windows)
-        costs[group] = candidates[group].cost(fixed.line)
+    costs: dict[str | _Strips, float] = {"dense": padded(width, 4) * padded(len(kept)) / _TILE}
     blocks: Int8Blocks | None = None
     whole_strips = not (bounds[:-1] % STRIP).any()
     if isinstance(matrix, CSBMatrix) and matrix.row_group < STRIP and whole_strips:
         blocks = cut_int8_blocks(matrix, rows, bounds)
         costs["blocks"] = blocks.tiles + fixed.block * blocks.count
+    for least, strips in sorted(_candidates(kept, rows[0], bounds, fixed), key=lambda c: c[0]):
+        if least < min(costs.values()):
+            costs[strips] = strips.cost(fixed)
     best = min(costs, key=lambda choice: costs[choice])
     tiled: list[list[Int8Section]] = []
     for part in range(parts):
@@ -150,8 +150,8 @@ def tile_int8_matrix(
                         Int8Section("blocks", piece.group, (0, width), piece.values,
                                     piece.heads.size, piece.heads, windows=piece.windows)
                     )  # fmt: skip
-        else:
-            sections += candidates[int(best)].tile(runs)
+        elif isinstance(best, _Strips):
+            sections += best.tile(runs)
         mine = np.concatenate([np.arange(run.start, run.stop) for run in runs])
         if mine.size:
             scales = matrix.scales[rows[0] : rows[1]][mine]
@@ -203,6 +203,18 @@ def _dense(kept: Int8Array, place: int) -> list[Int8Section]:
     return [Int8Section("dense", STRIP, (0, columns), values, strips, row=place)]
 
 
+def _candidates(
+    kept: Int8Array, row_start: int, bounds: NDArray[np.int64], fixed: Costs
+) -> Iterator[tuple[float, _Strips]]:
+    """Ways to cut rows into strips, and what each costs at least."""
+    for kind, groups in _GROUPS.items():
+        for group in groups:
+            cut = Strips.cut(kept != 0, row_start, bounds, group)
+            for windows in fixed.line:
+                strips = _Strips(kind, cut, kept, windows)
+                yield strips.cost(fixed, exact=False), strips
+
+
 class _Run(NamedTuple):
     """Rows of a part that follow one another.
 
@@ -230,25 +242,37 @@ class _Run(NamedTuple):
 
 
 class _Strips:
-    """Runs of up to ``group`` rows, cut but not yet tiled."""
+    """Runs of up to ``group`` rows, cut but not yet tiled.
 
-    def __init__(
-        self,
-        kept: Int8Array,
-        row_start: int,
-        bounds: NDArray[np.int64],
-        group: int,
-        windows: int,
-    ) -> None:
-        self._group, self._wide, self._kept, self._windows = group, _TILE // group, kept, windows
-        self._cut = Strips.cut(kept != 0, row_start, bounds, group)
-        self._tiles = -(-self._cut.keep.sum(axis=1) // self._wide)
+    Args:
+        kind: How they are tiled.
+        cut: The runs.
+        kept: The rows' weights.
+        windows: Most windows of 64 columns in which a line looks them up.
+    """
 
-    def cost(self, line_cost: float) -> float:
-        """Time, in tiles, were every line full."""
-        tiles = float(self._tiles.sum())
-        lines = tiles * self._wide / (4 * LINE_COLUMNS)
-        return tiles + line_cost * lines + _STRIP_COST * len(self._tiles)
+    def __init__(self, kind: _StripKind, cut: Strips, kept: Int8Array, windows: int) -> None:
+        self.kind, self._cut, self._kept, self._windows = kind, cut, kept, windows
+        self.group = group = cut.group
+        self._strips = 4 if kind == "strips" else 16  # of a quad, or of a bundle
+        self._share = _TILE // self._strips  # columns of a strip in a line,
+        self._wide = min(_TILE // group, self._share)  # and in a tile
+        self._tiles = -(-cut.keep.sum(axis=1) // self._wide)
+
+    def cost(self, fixed: Costs, *, exact: bool = True) -> float:
+        """Time, in tiles; at least, if lines reached all columns, or as it is."""
+        order = np.argsort(self._tiles, kind="stable")
+        lacking = -len(order) % self._strips
+        if exact:
+            keep = np.pad(self._cut.keep[order], ((0, lacking), (0, 0)))
+            lines = ColumnLines.of(keep.reshape(-1, self._strips, keep.shape[1]), self._windows)
+            length, found = self._length(lines), len(lines.starts)
+        else:
+            tiles = np.pad(self._tiles[order], (0, lacking))
+            length = tiles.reshape(-1, self._strips).max(axis=1, initial=0)
+            found = int((-(-length * self._wide // self._share)).sum())
+        tiles_of_all = self._strips * int(length.sum()) * self.group * self._wide / _TILE
+        return tiles_of_all + fixed.line[self._windows] * found + _STRIP_COST * len(self._tiles)
 
     def tile(self, runs: Sequence[_Run]) -> list[Int8Section]:
         """Tile a part's runs.
@@ -256,7 +280,7 @@ class _Strips:
         Kernels store a whole strip's rows. So a short strip, whose rows are followed by another's,
         comes before that one: short ones first and in order, then the others by length.
         """
-        cut, group, wide = self._cut, self._group, self._wide
+        cut, group, strips = self._cut, self.group, self._strips
         numbers = [np.arange(*cut.shares[run.number : run.number + 2]) for run in runs]
         mine = np.concatenate(numbers)
         if mine.size == 0:
@@ -265,24 +289,31 @@ class _Strips:
         row, short = cut.starts[mine] + moved, cut.stops[mine] - cut.starts[mine] < group
         order = np.lexsort((np.where(short, row, self._tiles[mine]), ~short))
         mine, row = mine[order], row[order]
-        # Strips that the last quad lacks keep nothing, and store it behind all rows.
-        lacking, behind = -mine.size % 4, padded(runs[-1].place + runs[-1].stop - runs[-1].start)
+        # Strips that the last set lacks keep nothing, and store it behind all rows.
+        lacking, behind = (
+            -mine.size % strips,
+            padded(runs[-1].place + runs[-1].stop - runs[-1].start),
+        )
         first, height = cut.starts[mine], cut.stops[mine] - cut.starts[mine]
-        keep = np.pad(cut.keep[mine], ((0, lacking), (0, 0))).reshape(-1, 4, cut.keep.shape[1])
-        first, height = (np.pad(a, (0, lacking)).reshape(-1, 4) for a in (first, height))
-        row = np.pad(row, (0, lacking), constant_values=behind).reshape(-1, 4)
+        keep = np.pad(cut.keep[mine], ((0, lacking), (0, 0)))
+        keep = keep.reshape(-1, strips, cut.keep.shape[1])
+        first, height = (np.pad(a, (0, lacking)).reshape(-1, strips) for a in (first, height))
+        row = np.pad(row, (0, lacking), constant_values=behind).reshape(-1, strips)
 
         lines = ColumnLines.of(keep, self._windows)
-        tiles = (lines.counts - 1) * (LINE_COLUMNS // wide) + -(-lines.last // wide)
-        tiles = np.maximum(tiles, 0)
+        tiles = self._length(lines)
         # By length again: a loop that always ends after the same count is predicted.
-        begun = -(-int(short.sum()) // 4)
+        begun = -(-int(short.sum()) // strips)
         order = np.append(np.arange(begun), begun + np.argsort(tiles[begun:], kind="stable"))
         tiles, lines = tiles[order], lines.reordered(order)
         first, height, row = first[order], height[order], row[order]
 
-        heads = np.zeros(tiles.size, QUAD_HEAD)
-        heads["row"], heads["tiles"] = row, tiles
+        if self.kind == "strips":
+            heads = np.zeros(tiles.size, QUAD_HEAD)
+            heads["row"], heads["tiles"] = row, tiles
+        else:
+            heads = np.zeros(tiles.size, BUNDLE_HEAD)
+            heads["row"], heads["lines"] = row, tiles
         values, line_stops = [], np.cumsum(lines.counts)
         for same in np.split(np.arange(tiles.size), np.flatnonzero(np.diff(tiles)) + 1):
             stop = int(line_stops[same[-1]])
@@ -290,7 +321,7 @@ class _Strips:
             values.append(self._values(columns, first[same], height[same], int(tiles[same[0]])))
         return [
             Int8Section(
-                "strips",
+                self.kind,
                 group,
                 (0, self._kept.shape[1]),
                 np.concatenate(values),
@@ -302,6 +333,12 @@ class _Strips:
             )
         ]
 
+    def _length(self, lines: ColumnLines) -> NDArray[np.int64]:
+        """Tiles of each set's strips: of its last line only those that are needed."""
+        each = self._share // self._wide
+        length: NDArray[np.int64] = (lines.counts - 1) * each + -(-lines.last // self._wide)
+        return np.maximum(length, 0)
+
     def _values(
         self,
         columns: NDArray[np.int64],
@@ -309,7 +346,7 @@ class _Strips:
         height: NDArray[np.int64],
         tiles: int,
     ) -> Int8Array:
-        """Tiles of quads that take as many each.
+        """Tiles of sets that take as many each.
 
         Args:
             columns: Of their lines.
@@ -318,18 +355,20 @@ class _Strips:
             tiles: Of a strip.
 
         Shape:
-            columns: (lines, 4, 16)
-            first, height: (quads, 4)
+            columns: (lines, strips, 16)
+            first, height: (sets, strips)
             returns: (tiles of all, 64)
         """
-        group, wide, quads = self._group, self._wide, len(first)
+        group, wide, (sets, strips) = self.group, self._wide, first.shape
         if tiles == 0:
             return np.zeros((0, _TILE), np.int8)
-        columns = columns.reshape(quads, -1, 4, LINE_COLUMNS).transpose(0, 2, 1, 3)
-        columns = columns.reshape(quads, 4, 1, -1)[..., : tiles * wide]
+        columns = columns.reshape(sets, -1, strips, self._share).transpose(0, 2, 1, 3)
+        columns = columns.reshape(sets, strips, 1, -1)[..., : tiles * wide]
         within = np.arange(group)[:, None]
         there = (columns >= 0) & (within < height[..., None, None])
         at = np.minimum(first[..., None, None] + within, len(self._kept) - 1)
         weights = np.where(there, self._kept[at, np.maximum(columns, 0)], 0).astype(np.int8)
-        shape = (quads, 4, group, tiles, wide)
-        return weights.reshape(shape).transpose(0, 3, 1, 2, 4).reshape(-1, _TILE)
+        weights = weights.reshape(sets, strips, group, tiles, wide)
+        # A tile has all rows of one strip, or one row of all.
+        order = (0, 3, 1, 2, 4) if self.kind == "strips" else (0, 3, 2, 1, 4)
+        return weights.transpose(order).reshape(-1, _TILE)

@@ -113,31 +113,55 @@ static uint64_t sums_rows(const csbrnn_span *span) {
     return (((uint64_t)span->rows + 15u) & ~(uint64_t)15u) + 16u;
 }
 
-static int check_int8_strips(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
-    const uint32_t group = s->group, windows = s->windows;
-    const uint64_t all_lines = s->columns;
-    uint64_t lines = 0, tiles = 0;
-    if (group != 4 && group != 8 && group != 16) return 0;
+static int check_lines(checked *c, const csbrnn_section *s) {
+    const uint64_t lines = s->columns;
+    const uint32_t windows = s->windows;
     if (windows != 2 && windows != 4 && windows != 8) return 0;
-    if (!inside(c, s->heads, s->count, sizeof(csbrnn_quad_head))) return 0;
-    if (!spend(c, s->count * sizeof(csbrnn_quad_head))) return 0;
-    if (!inside(c, s->indices, csbrnn_lines_nbytes(s->columns, windows), 1)) return 0;
-    if (!spend(c, csbrnn_lines_nbytes(s->columns, windows))) return 0;
-    const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, c->bytes, s->heads);
-    for (uint32_t k = 0; k < s->count; k++, head++) {
-        lines += ((uint64_t)head->tiles * (64u / group) + CSBRNN_LINE_COLUMNS - 1) /
-                 CSBRNN_LINE_COLUMNS;
-        tiles += 4 * (uint64_t)head->tiles;
-        for (unsigned u = 0; u < 4; u++)
-            if ((uint64_t)head->row[u] + group > sums_rows(span)) return 0;
-    }
-    const csbrnn_lines line = csbrnn_lines_of(c->bytes + s->indices, s->columns, windows);
+    const uint64_t nbytes = csbrnn_lines_nbytes(lines, windows);
+    if (!inside(c, s->indices, nbytes, 1) || !spend(c, nbytes)) return 0;
+    const csbrnn_lines line = csbrnn_lines_of(c->bytes + s->indices, lines, windows);
     const uint64_t reach = csbrnn_operand_nbytes((size_t)s->column + s->source_length);
     uint8_t most = 0;
-    for (uint64_t k = 0; k < all_lines; k++)
+    for (uint64_t k = 0; k < lines; k++)
         if (s->column + 64 * ((uint64_t)line.start[k] + windows) > reach) return 0;
-    for (uint64_t k = 0; k < 64 * all_lines; k++) most |= line.numbers[k];
-    return most < 64 * windows && lines <= all_lines && inside(c, s->values, tiles, 64);
+    for (uint64_t k = 0; k < 64 * lines; k++) most |= line.numbers[k];
+    return most < 64 * windows;
+}
+
+static int check_rows(const csbrnn_section *s, const csbrnn_span *span, const uint32_t *row,
+                      unsigned strips) {
+    for (unsigned u = 0; u < strips; u++)
+        if ((uint64_t)row[u] + s->group > sums_rows(span)) return 0;
+    return 1;
+}
+
+static int check_int8_quads(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint64_t each = s->group == 16 ? 4 : 8; /* columns of a tile */
+    uint64_t lines = 0, tiles = 0;
+    if ((s->group != 16 && s->group != 8) || !check_lines(c, s)) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_quad_head))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_quad_head))) return 0;
+    const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, c->bytes, s->heads);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        lines += (head->tiles * each + CSBRNN_LINE_COLUMNS - 1) / CSBRNN_LINE_COLUMNS;
+        tiles += 4 * (uint64_t)head->tiles;
+        if (!check_rows(s, span, head->row, 4)) return 0;
+    }
+    return lines <= s->columns && inside(c, s->values, tiles, 64);
+}
+
+static int check_int8_bundles(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    uint64_t lines = 0;
+    if (s->group == 0 || s->group > 8 || s->group & (s->group - 1u)) return 0;
+    if (!check_lines(c, s)) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_bundle_head))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_bundle_head))) return 0;
+    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, c->bytes, s->heads);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        lines += head->lines;
+        if (!check_rows(s, span, head->row, 16)) return 0;
+    }
+    return lines <= s->columns && inside(c, s->values, lines * s->group, 64);
 }
 
 static int check_int8_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
@@ -170,7 +194,8 @@ static int check_int8(checked *c, const csbrnn_section *s, const csbrnn_span *sp
             return s->group == 16 && s->count <= UINT32_MAX / CSBRNN_STRIP &&
                    (uint64_t)s->row + (uint64_t)s->count * CSBRNN_STRIP <= sums_rows(span) &&
                    inside(c, s->values, (uint64_t)s->count * ((columns - s->column + 3) / 4), 64);
-        case CSBRNN_STRIPS: return check_int8_strips(c, s, span);
+        case CSBRNN_STRIPS: return check_int8_quads(c, s, span);
+        case CSBRNN_BUNDLES: return check_int8_bundles(c, s, span);
         case CSBRNN_BLOCKS: return check_int8_blocks(c, s, span);
         case CSBRNN_SCALE:
             return s->group == 16 && s->count <= span->rows && inside(c, s->heads, rows, 4) &&

@@ -115,7 +115,8 @@ enum {
     CSBRNN_DENSE = 1, /* `count` strips of 16 rows from `row` on, every column */
     CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
     CSBRNN_BLOCKS,    /* up to `group` rows anywhere in 16 * windows, each its own columns */
-    CSBRNN_SCALE      /* int8: adds `count` rows' sums, scaled; if `windows`, leaves zeros */
+    CSBRNN_SCALE,     /* int8: adds `count` rows' sums, scaled; if `windows`, leaves zeros */
+    CSBRNN_BUNDLES    /* int8: strips as well, tiled otherwise */
 };
 
 enum { CSBRNN_FP32 = 0, CSBRNN_BF16 = 1, CSBRNN_INT8 = 2 };
@@ -147,15 +148,22 @@ typedef struct {
     uint32_t row, columns;
 } csbrnn_block_head;
 
-/* int8. A tile is 64 weights: `group` rows one after another, 64 / group columns each. Four strips
- * form a quad, whose tiles alternate. Columns come in lines of 64 numbers, 16 columns for each
- * strip: as many as four tiles of 16 rows, two of 8 or one of 4 take. */
+/* int8. A tile is 64 weights. Four strips of 16 or 8 rows form a quad, whose tiles alternate: a tile
+ * has all rows of one strip, one after another, 64 / group columns each. Columns come in lines of 64
+ * numbers, 16 columns for each strip: as many as four tiles of 16 rows or two of 8 take. */
 #define CSBRNN_LINE_COLUMNS 16u
 
 typedef struct {
     uint32_t row[4]; /* of each strip, from the span's first */
     uint32_t tiles;
 } csbrnn_quad_head;
+
+/* Sixteen strips of 8, 4, 2 or 1 rows form a bundle. A line has 4 columns for each strip, and belongs
+ * to `group` tiles, each with one row of every strip. */
+typedef struct {
+    uint32_t row[16];
+    uint32_t lines;
+} csbrnn_bundle_head;
 
 /* Lines of a section: numbers count from 64 * start and are below 64 * windows, of which `high`
  * holds the ninth bits (with 8 windows only). */

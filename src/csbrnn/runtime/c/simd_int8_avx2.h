@@ -32,6 +32,11 @@ static inline __m256i i_load(const void *p) { return _mm256_loadu_si256((const _
 
 static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8_t *x) {
     __m256i operand;
+    if (group == 1) {
+        s.low = i_dot(s.low, i_load(x), i_load(w));
+        s.high = i_dot(s.high, i_load(x + 32), i_load(w + 32));
+        return s;
+    }
     if (group == 16) {
         int32_t four;
         memcpy(&four, x, sizeof four);

@@ -35,8 +35,10 @@ static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8
         int64_t eight;
         memcpy(&eight, x, sizeof eight);
         operand = _mm512_set1_epi64(eight);
-    } else {
+    } else if (group == 4) {
         operand = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)x));
+    } else {
+        operand = _mm512_loadu_si512(x);
     }
     return i_dot(s, operand, w);
 }
@@ -136,8 +138,10 @@ static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathere
         operand = _mm512_permutexvar_epi32(_mm512_set1_epi32((int)(at / 4)), x);
     else if (group == 8)
         operand = _mm512_permutexvar_epi64(_mm512_set1_epi64((long long)(at / 8)), x);
-    else
+    else if (group == 4)
         operand = i_quarter(x, at / 16);
+    else
+        operand = x;
     return i_dot(s, operand, w);
 }
 #else
@@ -155,22 +159,8 @@ static inline __m512i i_fold8(__m512i a, __m512i b) {
                             _mm512_permutex2var_epi32(a, odd, b));
 }
 
-/* Sums of four strips of 4 rows: four neighbouring lanes belong to one row. */
-static inline __m512i i_fold4(__m512i a, __m512i b, __m512i c, __m512i d) {
-    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-    __m512i by_row = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-    const __m512i order =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    return _mm512_permutexvar_epi32(order, by_row);
-}
-
 static inline void i_store8(int32_t *sums, __m256i rows) {
     _mm256_storeu_si256((__m256i *)(void *)sums, rows);
-}
-
-static inline void i_store4(int32_t *sums, __m128i rows) {
-    _mm_storeu_si128((__m128i *)(void *)sums, rows);
 }
 
 static inline void i_store_quad(int32_t *sums, const uint32_t *row, unsigned group, isum a, isum b,
@@ -180,19 +170,60 @@ static inline void i_store_quad(int32_t *sums, const uint32_t *row, unsigned gro
         isum_store(sums + row[1], b);
         isum_store(sums + row[2], c);
         isum_store(sums + row[3], d);
-    } else if (group == 8) {
+    } else {
         __m512i ab = i_fold8(a, b), cd = i_fold8(c, d);
         i_store8(sums + row[0], _mm512_castsi512_si256(ab));
         i_store8(sums + row[1], _mm512_extracti64x4_epi64(ab, 1));
         i_store8(sums + row[2], _mm512_castsi512_si256(cd));
         i_store8(sums + row[3], _mm512_extracti64x4_epi64(cd, 1));
-    } else {
-        __m512i rows = i_fold4(a, b, c, d);
-        i_store4(sums + row[0], _mm512_castsi512_si128(rows));
-        i_store4(sums + row[1], _mm512_extracti32x4_epi32(rows, 1));
-        i_store4(sums + row[2], _mm512_extracti32x4_epi32(rows, 2));
-        i_store4(sums + row[3], _mm512_extracti32x4_epi32(rows, 3));
     }
+}
+
+static inline void i_store4(int32_t *sums, __m128i rows) {
+    _mm_storeu_si128((__m128i *)(void *)sums, rows);
+}
+
+static inline void i_store2(int32_t *sums, __m128i rows) {
+    _mm_storel_epi64((__m128i *)(void *)sums, rows);
+}
+
+/* Numbers k of four registers, one after another, in each quarter k. */
+static inline void i_transpose4(__m512i *a, __m512i *b, __m512i *c, __m512i *d) {
+    const __m512i ab = _mm512_unpacklo_epi32(*a, *b), ab2 = _mm512_unpackhi_epi32(*a, *b);
+    const __m512i cd = _mm512_unpacklo_epi32(*c, *d), cd2 = _mm512_unpackhi_epi32(*c, *d);
+    *a = _mm512_unpacklo_epi64(ab, cd);
+    *b = _mm512_unpackhi_epi64(ab, cd);
+    *c = _mm512_unpacklo_epi64(ab2, cd2);
+    *d = _mm512_unpackhi_epi64(ab2, cd2);
+}
+
+/* Rows a .. h of sixteen strips, a lane each: strip by strip, since rows that one lacks belong to a
+ * later one. */
+static inline void i_store_bundle(int32_t *sums, const uint32_t *row, unsigned group, isum a,
+                                  isum b, isum c, isum d, isum e, isum f, isum g, isum h) {
+    if (group == 1) {
+        int32_t lanes[16];
+        isum_store(lanes, a);
+        for (unsigned k = 0; k < 16; k++) sums[row[k]] = lanes[k];
+        return;
+    }
+    i_transpose4(&a, &b, &c, &d);
+    if (group == 8) i_transpose4(&e, &f, &g, &h);
+#define STORE(strip, low, high, quarter)                                                        \
+    if (group == 2) i_store2(sums + row[strip], _mm512_extracti32x4_epi32(low, quarter));       \
+    else i_store4(sums + row[strip], _mm512_extracti32x4_epi32(low, quarter));                  \
+    if (group == 8) i_store4(sums + row[strip] + 4, _mm512_extracti32x4_epi32(high, quarter));
+#define STORE_QUARTER(quarter)          \
+    STORE(4 * quarter, a, e, quarter)     \
+    STORE(4 * quarter + 1, b, f, quarter) \
+    STORE(4 * quarter + 2, c, g, quarter) \
+    STORE(4 * quarter + 3, d, h, quarter)
+    STORE_QUARTER(0)
+    STORE_QUARTER(1)
+    STORE_QUARTER(2)
+    STORE_QUARTER(3)
+#undef STORE_QUARTER
+#undef STORE
 }
 
 static inline void i_add16(int32_t *sums, __m512i rows) {

@@ -5,7 +5,7 @@
 
 typedef const uint8_t *igathered;
 
-/* The operand's bytes at x that line l names: 16 for each of four strips. */
+/* The operand's bytes at x that line l names. */
 static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x,
                                  const csbrnn_lines *lines, size_t l) {
     const uint64_t high = windows > 4 ? lines->high[l] : 0;

@@ -45,7 +45,10 @@ static inline isum isum_dot(isum s, const int8_t *w, unsigned group, const uint8
     } else {
         operand = vreinterpretq_s8_u8(vld1q_u8(x));
     }
-    for (unsigned k = 0; k < 4; k++) s.q[k] = i_dot(s.q[k], vld1q_s8(w + 16 * k), operand);
+    for (unsigned k = 0; k < 4; k++) {
+        if (group == 1) operand = vreinterpretq_s8_u8(vld1q_u8(x + 16 * k));
+        s.q[k] = i_dot(s.q[k], vld1q_s8(w + 16 * k), operand);
+    }
     return s;
 }
 

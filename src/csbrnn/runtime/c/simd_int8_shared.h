@@ -71,6 +71,22 @@ static inline void i_store_quad(int32_t *sums, const uint32_t *row, unsigned gro
     isum_rows(d, group, sums + row[3]);
 }
 
+/* Rows a .. h of sixteen strips, a lane each: strip by strip, since rows that one lacks belong to a
+ * later one. */
+static inline void i_store_bundle(int32_t *sums, const uint32_t *row, unsigned group, isum a,
+                                  isum b, isum c, isum d, isum e, isum f, isum g, isum h) {
+    int32_t lanes[8][16];
+    isum_store(lanes[0], a);
+    if (group > 1) isum_store(lanes[1], b);
+    if (group > 2) isum_store(lanes[2], c), isum_store(lanes[3], d);
+    if (group > 4) {
+        isum_store(lanes[4], e), isum_store(lanes[5], f);
+        isum_store(lanes[6], g), isum_store(lanes[7], h);
+    }
+    for (unsigned k = 0; k < 16; k++)
+        for (unsigned r = 0; r < group; r++) sums[row[k] + r] = lanes[r][k];
+}
+
 /* Adds a block's rows, packed in a, b (16 each), c (8) and d (4), to those that the mask names:
  * bit 4 j + w is row 16 w + j. */
 static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, unsigned rows, isum a,
