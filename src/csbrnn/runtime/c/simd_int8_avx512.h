@@ -138,8 +138,6 @@ static inline isum isum_dot_at(isum s, const int8_t *w, unsigned group, igathere
         operand = _mm512_permutexvar_epi32(_mm512_set1_epi32((int)(at / 4)), x);
     else if (group == 8)
         operand = _mm512_permutexvar_epi64(_mm512_set1_epi64((long long)(at / 8)), x);
-    else if (group == 4)
-        operand = i_quarter(x, at / 16);
     else
         operand = x;
     return i_dot(s, operand, w);
