@@ -48,6 +48,11 @@ elements = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, 1e-30, 1e-45, 3e38]) | st
 )
 
 
+comparable = st.one_of(
+    st.just(0.0), st.floats(2**-10, 2**10, width=32), st.floats(-(2**10), -(2**-10), width=32)
+)
+
+
 @st.composite
 def matrices(draw, elements=elements):
     return torch.from_numpy(draw(hnp.arrays("float32", draw(shapes), elements=elements)))
@@ -115,6 +120,14 @@ def test_one_budget_over_several_matrices(pattern, weights, density):
     assert [w.shape for w in together] == [w.shape for w in weights]
     kept = sum(pattern.kept(w) for w in together)
     assert kept <= round(density * sum(w.numel() for w in weights))
+
+
+@every_pattern
+@quick
+@given(weights=st.lists(matrices(comparable), max_size=3), density=densities)
+def test_one_budget_is_idempotent(pattern, weights, density):
+    """Of weights whose energies a sum in float64 can tell from nothing, beside the largest."""
+    together = pattern.project_together(weights, density)
     again = pattern.project_together(together, density)
     assert all(torch.equal(a, b) for a, b in zip(together, again, strict=True))
 

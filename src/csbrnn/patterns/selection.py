@@ -112,7 +112,8 @@ def share_budget(kept: Tensor, energy: Tensor, limit: int) -> Tensor:
     on the curves' concave hulls. What is left of the budget goes to the best single moves, one
     after the other, until none fits: a heuristic for the last few weights of the knapsack.
 
-    Points before the first loss of energy are never chosen: weights without energy are not kept.
+    Points before the first loss of energy are never chosen: weights without energy are not kept,
+    nor are those with so little that a sum in float64 does not show it.
 
     Args:
         kept: Weights that each point keeps, not increasing from left to right, ending at 0.

@@ -115,7 +115,7 @@ def tile_int8_matrix(
         rows: First and last + 1 of the rows to use.
         bounds: Rows, counted from the first, at which runs begin and end.
         parts: Parts.
-        fixed: What lines and blocks take where this will run, and how far lines may reach.
+        fixed: What lines and blocks take where this will run.
 
     Returns:
         Each part's sections.
@@ -207,9 +207,10 @@ def _candidates(
     kept: Int8Array, row_start: int, bounds: NDArray[np.int64], fixed: Costs
 ) -> Iterator[tuple[float, _Strips]]:
     """Ways to cut rows into strips, and what each costs at least."""
+    nonzero = kept != 0
     for kind, groups in _GROUPS.items():
         for group in groups:
-            cut = Strips.cut(kept != 0, row_start, bounds, group)
+            cut = Strips.cut(nonzero, row_start, bounds, group)
             for windows in fixed.line:
                 strips = _Strips(kind, cut, kept, windows)
                 yield strips.cost(fixed, exact=False), strips
@@ -290,10 +291,8 @@ class _Strips:
         order = np.lexsort((np.where(short, row, self._tiles[mine]), ~short))
         mine, row = mine[order], row[order]
         # Strips that the last set lacks keep nothing, and store it behind all rows.
-        lacking, behind = (
-            -mine.size % strips,
-            padded(runs[-1].place + runs[-1].stop - runs[-1].start),
-        )
+        lacking = -mine.size % strips
+        behind = padded(runs[-1].place + runs[-1].stop - runs[-1].start)
         first, height = cut.starts[mine], cut.stops[mine] - cut.starts[mine]
         keep = np.pad(cut.keep[mine], ((0, lacking), (0, 0)))
         keep = keep.reshape(-1, strips, cut.keep.shape[1])
