@@ -19,6 +19,10 @@ class Accesses(NamedTuple):
     read: Set[str] = frozenset()
     written: Set[str] = frozenset()
 
+    def mark(self, flag: int) -> None:
+        """Set a flag of the record."""
+        self.record["flags"] = self.record.get("flags", 0) | flag
+
 
 def sum_accesses(record: dict[str, int], sum_: list[Instruction], program: Program) -> Accesses:
     """What a sum of products, or another instruction, reads and writes."""
@@ -40,7 +44,7 @@ def place_barriers(instructions: Sequence[Accesses]) -> list[int]:
         since = instructions[places[-1] if places else 0 : place]
         if any(_depends(code, earlier) for earlier in since):
             places.append(place)
-            code.record["flags"] = code.record.get("flags", 0) | BARRIER
+            code.mark(BARRIER)
     return places
 
 
@@ -63,8 +67,7 @@ def arrive_early(instructions: Sequence[Accesses], places: Sequence[int]) -> Non
         ):
             arrive -= 1
         if arrive < place:
-            record = instructions[arrive].record
-            record["flags"] = record.get("flags", 0) | ARRIVE
+            instructions[arrive].mark(ARRIVE)
 
 
 def _depends(later: Accesses, earlier: Accesses) -> bool:

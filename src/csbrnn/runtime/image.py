@@ -230,7 +230,7 @@ class _ImageBuilder:
                 added = self._quantize(list(sum_))
                 added.append(sum_accesses(record, list(sum_), self._program))
                 for code in added if not group.states else ():
-                    code.record["flags"] = code.record.get("flags", 0) | layout.EVERY
+                    code.mark(layout.EVERY)
                 codes += added
                 self._operands.changed(sum_)
         place_barriers(codes)

@@ -48,7 +48,7 @@ class Costs(NamedTuple):
     """What is not proportional to tiles, relative to the time of one tile, on some machine.
 
     Attributes:
-        line: Looking one line of columns up, by windows that it reaches.
+        line: Looking one line of columns up, for each number of windows that it may reach.
         block: A block's operand, its scatter and the ends of its loops.
     """
 

@@ -161,19 +161,17 @@ SHAPED void bundles_int8(unsigned group, unsigned windows, unsigned lanes,
     }
 }
 
-SHAPED void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
-                      const unsigned char *image, integer_lane one, integer_lane other) {
-    if (s->windows == 8) strips_int8(group, 8, lanes, s, image, one, other);
-    else if (s->windows == 4) strips_int8(group, 4, lanes, s, image, one, other);
-    else strips_int8(group, 2, lanes, s, image, one, other);
-}
-
-SHAPED void bundles_of(unsigned group, unsigned lanes, const csbrnn_section *s,
-                       const unsigned char *image, integer_lane one, integer_lane other) {
-    if (s->windows == 8) bundles_int8(group, 8, lanes, s, image, one, other);
-    else if (s->windows == 4) bundles_int8(group, 4, lanes, s, image, one, other);
-    else bundles_int8(group, 2, lanes, s, image, one, other);
-}
+/* `kind`_of: with the windows, too, as a constant. */
+#define OF_REACH(kind)                                                                        \
+    SHAPED void kind##_of(unsigned group, unsigned lanes, const csbrnn_section *s,            \
+                          const unsigned char *image, integer_lane one, integer_lane other) { \
+        if (s->windows == 8) kind##_int8(group, 8, lanes, s, image, one, other);              \
+        else if (s->windows == 4) kind##_int8(group, 4, lanes, s, image, one, other);         \
+        else kind##_int8(group, 2, lanes, s, image, one, other);                              \
+    }
+OF_REACH(strips)
+OF_REACH(bundles)
+#undef OF_REACH
 
 /* Panels of four strips alternate tile by tile, up to three strips follow. */
 static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const unsigned char *image,

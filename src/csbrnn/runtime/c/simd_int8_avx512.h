@@ -185,7 +185,7 @@ static inline void i_store2(int32_t *sums, __m128i rows) {
     _mm_storel_epi64((__m128i *)(void *)sums, rows);
 }
 
-/* Numbers k of four registers, one after another, in each quarter k. */
+/* Transposes the 4 x 4 numbers of each quarter: register k gets lane k of all four. */
 static inline void i_transpose4(__m512i *a, __m512i *b, __m512i *c, __m512i *d) {
     const __m512i ab = _mm512_unpacklo_epi32(*a, *b), ab2 = _mm512_unpackhi_epi32(*a, *b);
     const __m512i cd = _mm512_unpacklo_epi32(*c, *d), cd2 = _mm512_unpackhi_epi32(*c, *d);
