@@ -32,7 +32,7 @@ def test_what_is_measured_is_what_is_stored(tmp_path, read):
     assert 0 < outcome.cost.step_us < 1e4
     assert outcome.cost.machine
     engine = compile_model(packed)
-    assert read.road.task.evaluate_engine(engine).value == outcome.metric
+    assert read.protocol.task.evaluate_engine(engine).value == outcome.metric
     # Another worker's retry on the same directory has nothing left to train.
     steps = []
     again = Laboratory(read, tmp_path / "out", lambda what, share: steps.append(what)).run(made)

@@ -13,4 +13,4 @@ def _threads_for_all(monkeypatch):
 @pytest.fixture(autouse=True)
 def _strips_for_all(monkeypatch):
     """int8 strips also where bytes are looked up one by one, and dense tiles would be faster."""
-    monkeypatch.setattr(tilings, "DEFAULT_COSTS", tilings.COSTS["avx512_vnni"])
+    monkeypatch.setattr(tilings, "DEFAULT_COSTS", tilings.INT8_COSTS["avx512_vnni"])

@@ -15,7 +15,7 @@ from csbrnn.model import (
     Recurrent,
     Tokens,
 )
-from csbrnn.runtime import Engine
+from csbrnn.runtime import Engine, build_image, layout
 
 EPSILON = 2.0**-24
 
@@ -132,6 +132,16 @@ def assert_right(engine, rng, *, steps=4, batch=None, tolerance=2e-6):
     for name, value in after.items():
         np.testing.assert_allclose(got[name], value, rtol=tolerance, atol=tolerance)
     return ys
+
+
+def kinds(program, isa="avx512_vnni"):
+    """The kinds and groups of the sections that an image for an instruction set has."""
+    image = build_image(program, isa=isa).data
+    place = image[: layout.HEADER.itemsize].view(layout.HEADER)[0]["sections"]
+    start = int(place["offset"])
+    records = image[start : start + int(place["count"]) * layout.SECTION.itemsize]
+    names = {v: k for k, v in layout.SECTION_KINDS.items()}
+    return {(names[int(s["kind"])], int(s["group"])) for s in records.view(layout.SECTION)}
 
 
 def engine_of(packed, **options):

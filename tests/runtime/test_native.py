@@ -18,14 +18,16 @@ def packed_models():
     rng = np.random.default_rng(3)
     free = lambda r, m, n: models.csb(r, m, n, (64, 64), 1, 0.15)  # noqa: E731
     small = lambda r, m, n: models.csb(r, m, n, (32, 32), 1, 0.15)  # noqa: E731
-    stripes = {g: lambda r, m, n, g=g: models.csb(r, m, n, (g, 32), g, 0.1) for g in (4, 8, 16)}
+    stripe = lambda g: lambda r, m, n: models.csb(r, m, n, (g, 32), g, 0.1)  # noqa: E731
     return {
         "dense": models.model(rng, hidden_size=21),
         "free": models.model(rng, hidden_size=100, input_size=65, make=free),
         "small": models.model(rng, CELLS["gru"], hidden_size=70, input_size=33, make=small),
-        "4": models.model(rng, CELLS["gru"], hidden_size=64, input_size=64, make=stripes[4]),
-        "8": models.model(rng, hidden_size=64, input_size=64, make=stripes[8]),
-        "16": models.model(rng, hidden_size=64, input_size=64, make=stripes[16]),
+        "4": models.model(rng, CELLS["gru"], hidden_size=64, input_size=64, make=stripe(4)),
+        "8": models.model(rng, hidden_size=64, input_size=64, make=stripe(8)),
+        "16": models.model(rng, hidden_size=64, input_size=64, make=stripe(16)),
+        "2": models.model(rng, hidden_size=70, input_size=130, make=stripe(2)),
+        "1": models.model(rng, CELLS["gru"], hidden_size=64, input_size=64, make=stripe(1)),
         "tokens": models.language_model(rng),
         "branches": models.branching_model(rng),
         "elementwise": models.model(rng, CELLS["lstm_peephole"], hidden_size=19),

@@ -62,20 +62,6 @@ def assert_exact(model, xs, *, threads=(1, 2, 5), isas=ISAS):
     return program
 
 
-def kinds(program, isa="avx512_vnni"):
-    """The kinds and groups of a program's sections in int8."""
-    image = build_image(program, isa=isa).data
-    place = image[: layout.HEADER.itemsize].view(layout.HEADER)[0]["sections"]
-    start = int(place["offset"])
-    records = image[start : start + int(place["count"]) * layout.SECTION.itemsize]
-    names = {v: k for k, v in layout.SECTION_KINDS.items()}
-    return {
-        (names[int(s["kind"])], int(s["group"]))
-        for s in records.view(layout.SECTION)
-        if s["dtype"] == layout.DTYPES["int8"]
-    }
-
-
 @pytest.mark.parametrize("density", [0.02, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_products_are_exact(pattern, density, rng):
@@ -92,8 +78,8 @@ def test_between_them_they_use_every_kind_of_section(rng):
     for block, group in PATTERNS.values():
         weight = models.csb(rng, 128, 600, block, group, 0.07)
         xs = rng.standard_normal((1, 600)).astype(np.float32)
-        seen |= kinds(assert_exact(products(rng, weight), xs, threads=(1,)))
-    seen |= kinds(lower(products(rng, models.dense(rng, 64, 64))))
+        seen |= models.kinds(assert_exact(products(rng, weight), xs, threads=(1,)))
+    seen |= models.kinds(lower(products(rng, models.dense(rng, 64, 64))))
     wanted = {("dense", 16), ("scale", 16), ("strips", 16), *(("bundles", g) for g in (1, 4, 8))}
     assert wanted <= seen
     assert len({g for kind, g in seen if kind == "blocks"}) >= 4
@@ -103,7 +89,9 @@ def test_scattered_columns_run_dense_where_looking_them_up_takes_longer(rng, mon
     monkeypatch.setattr(runtime_tilings, "DEFAULT_COSTS", DEFAULT_COSTS)
     weight = rng.normal(0, 1, (64, 512)) * (rng.random((64, 512)) < 1 / 8)
     program = lower(products(rng, DenseMatrix(weight.astype(np.float32))))
-    kind = {isa: kinds(program, isa) - {("scale", 16)} for isa in ("avx512_vnni", "avx2", None)}
+    kind = {
+        isa: models.kinds(program, isa) - {("scale", 16)} for isa in ("avx512_vnni", "avx2", None)
+    }
     assert kind == {"avx512_vnni": {("bundles", 1)}, "avx2": {("dense", 16)}, None: {("dense", 16)}}
 
 
@@ -134,7 +122,7 @@ def test_strips_of_any_width_and_reach(only_strips, width, rng):
     dense[2 * group : 3 * group, :] = rng.normal(0, 1, (group, width)) * (dense[0] != 0)
     weight = CSBMatrix.from_dense(dense, (group, 64), group)
     program = assert_exact(products(rng, weight), rng.standard_normal((2, width)).astype("f4"))
-    assert kinds(program) == {(kind, group), ("scale", 16)}
+    assert models.kinds(program) == {(kind, group), ("scale", 16)}
 
 
 @pytest.mark.parametrize("hidden", [20, 37, 70])
@@ -143,7 +131,7 @@ def test_strips_that_gates_and_threads_cut_short(only_strips, hidden, rng):
     packed = models.model(rng, make=lambda rng, *shape: models.csb(rng, *shape, (8, 16), 8, 0.3),
                           input_size=40, hidden_size=hidden, num_layers=2)  # fmt: skip
     program, xs = lower(quantize(packed, "int8")), rng.standard_normal((4, 40)).astype(np.float32)
-    assert only_strips in kinds(program)
+    assert only_strips in models.kinds(program)
     for isa in ISAS:
         expected = Engine(program, 1, isa)(xs)[0]
         for threads in (2, 3):
@@ -397,10 +385,11 @@ def test_damaged_images_are_refused(damage, rng):
     assert_refused(rng, 16, "strips", layout.QUAD_HEAD, *DAMAGE[damage])
 
 
-def assert_refused(rng, group, kind, head, where, field, value):
+def assert_refused(rng, group, kind, head, where, field, value, precision="int8"):
     """That an image is, which has a section of this kind, once it is damaged."""
     weight = models.csb(rng, 64, 120, (group, 64), group, 0.2)
-    original = build_image(lower(products(rng, weight)), isa="avx512_vnni").data
+    program = lower(products(rng, weight, precision=precision))
+    original = build_image(program, isa="avx512_vnni").data
     start = -(original.ctypes.data) % 64
     image = np.zeros(original.nbytes + 128, np.uint8)
     start = -image.ctypes.data % 64
@@ -425,7 +414,8 @@ def assert_refused(rng, group, kind, head, where, field, value):
     elif where == "head":
         records(section["heads"], section["count"], head)[field][0] = value
     elif where == "start":
-        records(section["indices"] + 64 * lines, lines, np.dtype("<u2"))[0] = value
+        numbers = (64 if precision == "int8" else 32) * lines
+        records(section["indices"] + numbers, lines, np.dtype("<u2"))[0] = value
     else:
         image[int(section["indices"])] = value
     assert check(image.ctypes.data, image.nbytes) != 0

@@ -19,9 +19,9 @@ def test_a_file_and_its_contents_read_alike(tmp_path):
     assert (read.criterion.tolerance, read.criterion.lower_is_better) == (0.4, True)
     assert read.seeds == (0, 1)
     assert read.network.hidden_size == 16
-    assert read.road.pruned.learning_rate == 3e-2
-    assert read.road.finish.learning_rate == 2e-2
-    assert read.road.recipe_for(read.pattern, 4).distill.weight == 0.5
+    assert read.protocol.pruned.learning_rate == 3e-2
+    assert read.protocol.finish.learning_rate == 2e-2
+    assert read.protocol.recipe_for(read.pattern, 4).distill.weight == 0.5
 
 
 def test_what_results_depend_on_leaves_out_the_datas_place(tmp_path):

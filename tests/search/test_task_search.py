@@ -10,7 +10,7 @@ from csbrnn.model import load
 from csbrnn.runtime import compile as compile_model
 from csbrnn.search.recipe import read_recipe
 from csbrnn.search.task_search import PACKED, search_task
-from csbrnn.tasks.road import Road
+from csbrnn.tasks.protocol import TrainingProtocol
 
 from .recipes import recipe
 
@@ -32,7 +32,7 @@ def test_a_search_on_a_task(tmp_path):
     rate = result.trials[0].pruning_rate
     packed = load(tmp_path / "out" / "runs" / f"{rate:g}x-seed1" / PACKED)
     assert packed.pruning_rate >= rate
-    score = read.road.task.evaluate_engine(compile_model(packed))
+    score = read.protocol.task.evaluate_engine(compile_model(packed))
     assert score.value == pytest.approx(result.trials[0].metrics[1], abs=1e-4)
     # Only the last run's checkpoint is left: the others' results are in the log.
     left = sorted(path.parent.name for path in (tmp_path / "out" / "runs").glob("*/checkpoint.pt"))
@@ -80,7 +80,7 @@ def test_killed_in_a_training_step_it_comes_to_the_same_log(
 
 def test_a_network_that_diverges_fails_its_rate(tmp_path, monkeypatch):
     read = read_recipe(recipe(tmp_path, search={"trials": 1, "seeds": [0]}))
-    go_on = Road.go_on
+    fine_tune = TrainingProtocol.fine_tune
 
     def diverge(self, network, seed, start, directory, recipe=None, teacher=None, watch=None):
         def poison(model, done, loss):
@@ -88,9 +88,9 @@ def test_a_network_that_diverges_fails_its_rate(tmp_path, monkeypatch):
                 with torch.no_grad():
                     next(model.parameters()).fill_(float("nan"))
 
-        return go_on(self, network, seed, start, directory, recipe, teacher, poison)
+        return fine_tune(self, network, seed, start, directory, recipe, teacher, poison)
 
-    monkeypatch.setattr(Road, "go_on", diverge)
+    monkeypatch.setattr(TrainingProtocol, "fine_tune", diverge)
     result = search_task(read, tmp_path / "out")
     assert not result.trials[0].verdict.holds
     assert result.pruning_rate is None

@@ -46,7 +46,7 @@ class DemoSettings:
 
     Attributes:
         hidden_size: Units of the LSTM.
-        dense_steps: Training steps before the roads part.
+        dense_steps: Training steps of the network that both begin with.
         steps: Further steps, for the dense and for the pruned network alike.
         batch: Sequences a step.
         learning_rate: Peak rate of the dense network.
@@ -188,9 +188,9 @@ def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
 def _train(
     settings: DemoSettings, corpus: TextCorpus, out: Path, console: Console
 ) -> tuple[CharLM, CharLM]:
-    """Trains one network, then sends it down two roads of equal length: dense, and pruned.
+    """Trains one network, then fine-tunes it twice for as many steps: dense, and pruned.
 
-    The dense road comes first: at its end the network is what the pruned one learns from.
+    The dense one comes first: at its end the network is what the pruned one learns from.
     """
     torch.manual_seed(0)
     network = CharLM(len(corpus.vocabulary), settings.hidden_size, dropout=settings.dropout)

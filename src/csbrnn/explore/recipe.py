@@ -13,8 +13,8 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.explore.outcome import COSTS, Bounds
 from csbrnn.explore.space import DENSE, Configuration, Space
 from csbrnn.search.lossless import Budget
+from csbrnn.tasks.protocol import TrainingProtocol
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.road import Road
 from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network
 
@@ -41,7 +41,7 @@ class ExploreRecipe:
 
     Attributes:
         name: In its storage.
-        road: How networks are trained.
+        protocol: How networks are trained.
         network: Sizes of the dense reference, and the dropout of all.
         space: Where to look.
         bounds: What networks must keep to.
@@ -55,7 +55,7 @@ class ExploreRecipe:
     """
 
     name: str
-    road: Road
+    protocol: TrainingProtocol
     network: Network
     space: Space
     bounds: Bounds
@@ -79,7 +79,7 @@ class ExploreRecipe:
     def settings(self) -> dict[str, Any]:
         """What outcomes depend on, JSON-able; bounds and budgets may change."""
         return {
-            **self.road.to_dict(),
+            **self.protocol.to_dict(),
             "dropout of the dense": self.network.dropout,
             "seed": self.seed,
             "objectives": ["metric", *self.costs],
@@ -129,8 +129,8 @@ def read_recipe(
 
 def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreRecipe:
     task = task_from_dict(dict(tables["task"]) | ({} if data is None else {"data": data}))
-    road = replace(Road.read(task, tables, teacher="start"), device=device)
-    if road.teacher != "start":
+    protocol = replace(TrainingProtocol.read(task, tables, teacher="start"), device=device)
+    if protocol.teacher != "start":
         raise ArgumentError(
             "method.teacher must be 'start': a finished dense network for each size would have to"
             " be trained as well"
@@ -147,7 +147,7 @@ def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreR
 
     def check(configuration: Configuration) -> None:
         if configuration.pattern != DENSE:
-            road.recipe_for(
+            protocol.recipe_for(
                 configuration.pattern,
                 configuration.pruning_rate,
                 precision=configuration.precision,
@@ -173,7 +173,7 @@ def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreR
         raise ArgumentError(f"explore.seed must be a whole number, at least 0, not {seed!r}")
     return ExploreRecipe(
         name=str(tables["name"]),
-        road=road,
+        protocol=protocol,
         network=network,
         space=Space.read(tables["space"], defaults, check),
         bounds=Bounds(

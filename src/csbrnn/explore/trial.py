@@ -18,8 +18,8 @@ from csbrnn.explore.space import DENSE, Configuration
 from csbrnn.model import PackedModel, save
 from csbrnn.pruning import Recipe, prune_
 from csbrnn.runtime import compile as compile_model
-from csbrnn.tasks.road import forget
-from csbrnn.tasks.roads import pack_trained
+from csbrnn.tasks.fine_tuning import pack_trained
+from csbrnn.tasks.protocol import forget
 from csbrnn.tasks.task import Network
 
 __all__ = ["CHECKS", "PACKED", "Laboratory"]
@@ -94,7 +94,7 @@ class Laboratory:
 
         Which weights stay depends on their values, so a trained network's cost differs a little.
         """
-        task = self.recipe.road.task
+        task = self.recipe.protocol.task
         model = task.build(self._network(configuration), seed=self.recipe.seed)
         recipe = self._pruning(configuration)
         if recipe is not None:
@@ -105,30 +105,30 @@ class Laboratory:
         return measure(self._packed(model, configuration), self.recipe.arch)
 
     def _train(self, configuration: Configuration, check: Check | None) -> Outcome:
-        recipe, road = self.recipe, self.recipe.road
+        recipe, protocol = self.recipe, self.recipe.protocol
         network, place = self._network(configuration), self.place(configuration)
         name = f"{configuration.network}-seed{recipe.seed}"
-        start = road.begin(
+        start = protocol.pretrain(
             network,
             recipe.seed,
             self.directory / "starts" / name,
-            lambda model, done, loss: self.progress(f"start {name}", done / road.start.steps),
+            lambda model, done, loss: self.progress(f"start {name}", done / protocol.start.steps),
         )
         pruning = self._pruning(configuration)
         looks = set() if check is None or pruning is None else self._looks(pruning)
-        steps = road.finish.steps if pruning is None else road.pruned.steps
+        steps = protocol.finish.steps if pruning is None else protocol.pruned.steps
 
         def watch(model: nn.Module, done: int, loss: float) -> None:
             self.progress(str(configuration), done / steps)
             if check is not None and not math.isfinite(loss):
                 raise _GivenUpError("training diverged")
             if done in looks and check is not None:
-                metric = road.task.evaluate(model).value
+                metric = protocol.task.evaluate(model).value
                 if check(done, metric):
-                    raise _GivenUpError(f"{road.task.metric} {metric:.4g} after {done} steps")
+                    raise _GivenUpError(f"{protocol.task.metric} {metric:.4g} after {done} steps")
 
         try:
-            trained = road.go_on(network, recipe.seed, start, place, pruning, watch=watch)
+            trained = protocol.fine_tune(network, recipe.seed, start, place, pruning, watch=watch)
         except _GivenUpError as reason:
             forget(place, unfinished=True)
             return Outcome(math.nan, None, "accuracy", str(reason))
@@ -139,11 +139,11 @@ class Laboratory:
         cost = measure(packed, self.recipe.arch)
         if cost.step_us is None:  # the engine lacks the precision: weights as stored, then
             return Outcome(trained.metric, cost)
-        return Outcome(road.task.evaluate_engine(compile_model(packed)).value, cost)
+        return Outcome(protocol.task.evaluate_engine(compile_model(packed)).value, cost)
 
     def _looks(self, pruning: Recipe) -> set[int]:
         """Steps at which to look at the metric."""
-        last = self.recipe.road.pruned.steps
+        last = self.recipe.protocol.pruned.steps
         first = min(max(pruning.method.retraining_from, 1), last)
         return {first + k * (last - first) // (CHECKS + 1) for k in range(1, CHECKS + 1)} - {last}
 
@@ -158,7 +158,7 @@ class Laboratory:
     def _pruning(self, configuration: Configuration) -> Recipe | None:
         if configuration.pattern == DENSE:
             return None
-        return self.recipe.road.recipe_for(
+        return self.recipe.protocol.recipe_for(
             configuration.pattern,
             configuration.pruning_rate,
             precision=configuration.precision,
@@ -166,7 +166,7 @@ class Laboratory:
 
     def _packed(self, model: nn.Module, configuration: Configuration) -> PackedModel:
         pruning = self._pruning(configuration)
-        return pack_trained(self.recipe.road.task, model, pruning, configuration.precision)
+        return pack_trained(self.recipe.protocol.task, model, pruning, configuration.precision)
 
 
 def _untaught(recipe: Recipe) -> Recipe:

@@ -265,7 +265,7 @@ class _Worker:
         trials = tuple(replace(t, best=t.configuration in best) for t in tried)
         result = ExploreResult(
             name=self.recipe.name,
-            metric=self.recipe.road.task.metric,
+            metric=self.recipe.protocol.task.metric,
             bounds=self.recipe.bounds,
             reference=next((t for t in trials if t.configuration == self.recipe.reference), None),
             costs=self.recipe.costs,

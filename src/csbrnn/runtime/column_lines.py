@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from csbrnn.runtime.layout import OPERAND_SLACK, padded
 
-__all__ = ["ColumnLines"]
+__all__ = ["ColumnLines", "cut_lines"]
 
 _WINDOW: Final = 64
 """Columns in a register of bytes."""
@@ -42,10 +42,7 @@ class ColumnLines:
 
     @classmethod
     def of(cls, keep: NDArray[np.bool_], most_windows: int = 8) -> ColumnLines:
-        """Cut what strips keep into lines.
-
-        A line begins at the first column that any strip of its set still lacks, and takes of each
-        the next ones within reach.
+        """Cut what strips keep into lines, as `cut_lines` does.
 
         Args:
             keep: What each strip keeps.
@@ -55,36 +52,12 @@ class ColumnLines:
             keep: (sets, strips, columns)
         """
         sets, strips, width = keep.shape
-        share = _LINE // strips
         windows = min(next((w for w in (2, 4) if width <= w * _WINDOW), 8), most_windows)
-        most_start = (padded(width, _WINDOW) + OPERAND_SLACK) // _WINDOW - windows
-        kept = keep.sum(axis=2)
-        end = np.iinfo(np.int64).max
-        known = np.full((sets, strips, int(kept.max()) + share), end, np.int64)
-        set_, strip, column = np.nonzero(keep)
-        first = np.cumsum(kept.reshape(-1)) - kept.reshape(-1)
-        known[set_, strip, np.arange(set_.size) - first[strips * set_ + strip]] = column
-        at = np.zeros((sets, strips), np.int64)
+        operand = padded(width, _WINDOW) + OPERAND_SLACK
+        of, columns, starts = cut_lines(keep, _LINE // strips, windows * _WINDOW, operand, _WINDOW)
         last = np.zeros(sets, np.int64)
-        none = np.zeros(0, np.int64)  # stays alone if no set keeps anything
-        parts = [(none, np.zeros((0, strips, share), np.int64), none)]
-        active = np.arange(sets)
-        while True:
-            places = at[active][..., None] + np.arange(share)
-            taken = known[active[:, None, None], np.arange(strips)[:, None], places]
-            begin = taken[..., 0].min(axis=1)
-            active, taken, begin = active[begin < end], taken[begin < end], begin[begin < end]
-            if active.size == 0:
-                break
-            start = np.minimum(begin // _WINDOW, most_start)
-            within = taken < ((start + windows) * _WINDOW)[:, None, None]
-            count = within.sum(axis=2)
-            at[active] += count
-            last[active] = count.max(axis=1)
-            parts.append((active, np.where(within, taken, -1), start))
-        of, columns, starts = (np.concatenate(part) for part in zip(*parts, strict=True))
-        order = np.argsort(of, kind="stable")
-        return cls(columns[order], starts[order], np.bincount(of, minlength=sets), last, windows)
+        last[of] = (columns >= 0).sum(axis=2).max(axis=1)  # a set's last line comes last
+        return cls(columns, starts // _WINDOW, np.bincount(of, minlength=sets), last, windows)
 
     def reordered(self, sets: NDArray[np.int64]) -> ColumnLines:
         """The lines of these sets, in this order."""
@@ -107,3 +80,53 @@ class ColumnLines:
             parts.append(np.packbits(numbers >> 8, axis=1, bitorder="little"))
         starts = self.starts.astype("<u2")
         return np.concatenate([part.reshape(-1) for part in (*parts, starts.view(np.uint8))])
+
+
+def cut_lines(
+    keep: NDArray[np.bool_], share: int, reach: int, operand: int, unit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cut the columns that strips keep into lines, which look up neighbouring columns at once.
+
+    A line begins at the first column that any strip of its set still lacks, and takes of each the
+    next ones within reach.
+
+    Args:
+        keep: What each strip keeps.
+        share: Columns of a strip in a line.
+        reach: Columns that a line can look up.
+        operand: Columns that there are to look up, at least ``reach``.
+        unit: Lines begin at multiples of it; the last ones where there are just ``reach`` left.
+
+    Returns:
+        Of each line its set, the columns of each strip (-1 where it has no more in reach), and
+        where it begins; set by set.
+
+    Shape:
+        keep: (sets, strips, columns)
+        returns: (lines,), (lines, strips, share), (lines,)
+    """
+    sets, strips, _ = keep.shape
+    kept = keep.sum(axis=2)
+    end = np.iinfo(np.int64).max
+    known = np.full((sets, strips, int(kept.max(initial=0)) + share), end, np.int64)
+    set_, strip, column = np.nonzero(keep)
+    first = np.cumsum(kept.reshape(-1)) - kept.reshape(-1)
+    known[set_, strip, np.arange(set_.size) - first[strips * set_ + strip]] = column
+    at = np.zeros((sets, strips), np.int64)
+    none = np.zeros(0, np.int64)  # stays alone if no set keeps anything
+    parts = [(none, np.zeros((0, strips, share), np.int64), none)]
+    active = np.arange(sets)
+    while True:
+        places = at[active][..., None] + np.arange(share)
+        taken = known[active[:, None, None], np.arange(strips)[:, None], places]
+        begin = taken[..., 0].min(axis=1)
+        active, taken, begin = active[begin < end], taken[begin < end], begin[begin < end]
+        if active.size == 0:
+            break
+        start = np.minimum(begin // unit * unit, operand - reach)
+        within = taken < (start + reach)[:, None, None]
+        at[active] += within.sum(axis=2)
+        parts.append((active, np.where(within, taken, -1), start))
+    of, columns, starts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    order = np.argsort(of, kind="stable")
+    return of[order], columns[order], starts[order]

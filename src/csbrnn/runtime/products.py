@@ -12,7 +12,7 @@ from csbrnn.compiler import GRUGates, LSTMGates, MatVec, Program
 from csbrnn.numerics import BF16, FP32
 from csbrnn.runtime import layout
 from csbrnn.runtime.operands import Operands
-from csbrnn.runtime.tiling import Section
+from csbrnn.runtime.strips import Section
 from csbrnn.runtime.tiling_int8 import Int8Section
 from csbrnn.runtime.tilings import Tilings
 from csbrnn.runtime.unsummed import Unsummed, gate_lines
@@ -110,6 +110,8 @@ class Products:
         stored = section.values
         if precision.name == BF16.name:  # exact but for halves of subnormal numbers
             stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
+            if section.kind == "bundles":  # two columns side by side, to be read at once
+                stored = stored.reshape(-1, 2, layout.STRIP).transpose(0, 2, 1).copy()
         values = self._add_array(stored)
         return {
             # Fixed point runs on the fp32 kernels: its weights are fp32 numbers, exactly.
@@ -118,7 +120,7 @@ class Products:
             "group": section.group,
             "windows": section.windows,
             "count": section.count,
-            "columns": stop - start if section.kind == "dense" else 0,
+            "columns": stop - start if section.kind == "dense" else section.lines,
             "row": section.row,
             "source": self._addresses[term.source.vector] + term.source.start + start,
             "source_length": stop - start,

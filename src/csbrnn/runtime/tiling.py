@@ -1,74 +1,39 @@
 """How a matrix's weights are cut into tiles of 16 floats: the order in which kernels read them.
 
-Three kinds of section, chosen by counting what each would read:
+Four kinds of section, chosen by counting what each would read:
 
 - *dense*: strips of 16 rows with every column, no index;
 - *strips*: runs of 16, 8 or 4 rows, each with the columns that any of its rows keeps. All blocks
   that a run of rows passes through merge into one long strip;
+- *bundles*: the same of 8, 4, 2 or 1 rows, sixteen strips at a time;
 - *blocks*: the kernels of CSB blocks with free rows, up to 32 rows and 64 apart, as a bit mask.
 
-A tile is G rows by 16 / G columns. Where a strip's columns don't fill its last tile, the last
-column is repeated and its weight shared among the copies (a half and a half, or a half and two
-quarters): exact, and unlike zeros harmless when that input is infinite.
+A tile is G rows by 16 / G columns; of bundles, one row of each strip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from csbrnn.formats import CSBMatrix, Matrix
 from csbrnn.runtime.blocks import BlockRows, cut_blocks, tile_blocks
-from csbrnn.runtime.layout import STRIP, STRIP_HEAD, padded
-from csbrnn.runtime.sharing import share_last
+from csbrnn.runtime.bundles import GROUPS, PAIR, REACHES, Bundles
+from csbrnn.runtime.costs import Costs
+from csbrnn.runtime.layout import STRIP, padded
+from csbrnn.runtime.strips import Section, Strips
 
-__all__ = ["MAX_COLUMNS", "Section", "Strips", "balance", "tile_matrix"]
+__all__ = ["MAX_COLUMNS", "balance", "tile_matrix"]
 
 MAX_COLUMNS: Final = 65536
 """Columns that a 16-bit index tells apart; wider operands are split."""
 
-_GROUPS: Final = (16, 8, 4)
-_TILE_COST: Final = {16: 1.0, 8: 1.2, 4: 1.6}
-"""Time of one tile of an indexed strip, that of 16 rows being 1. Measured on Zen 5 with AVX-512:
-1.45 and 2.35 where weights come from the L2 cache, 1.06 and 1.35 from the L3; between the two."""
-_DENSE_COST: Final = 0.9
-"""A dense tile has no index to read: 0.8 from the L3, 1.1 from the L2."""
 _PANEL: Final = 4
 """Dense strips that are read as one stream."""
-_BLOCK_COST: Final = 9.0
-"""Fixed cost of a block, in tiles: its scatter and loop ends. Measured: 6 from the L3 cache, 14
-from the L2 (4 to 5 ns either way)."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Tiles of one kind for one operand, as arrays ready to be written.
-
-    Attributes:
-        kind: ``"dense"``, ``"strips"`` or ``"blocks"``.
-        group: Rows of a strip; most rows of a block.
-        columns: (first, stop) of the matrix's columns that form the operand.
-        values: (tiles, 16), fp32.
-        heads: One record a strip or block.
-        indices: Columns, from the operand's first, uint16.
-        count: Strips or blocks.
-        row: Of a dense section, the first.
-        windows: Of blocks, the runs of 16 rows that masks cover.
-    """
-
-    kind: Literal["dense", "strips", "blocks"]
-    group: int
-    columns: tuple[int, int]
-    values: NDArray[np.float32]
-    count: int
-    heads: NDArray[Any] | None = None
-    indices: NDArray[np.uint16] | None = None
-    row: int = 0
-    windows: int = 0
 
 
 def balance(loads: Sequence[NDArray[np.float64]], parts: int) -> NDArray[np.int64]:
@@ -100,6 +65,7 @@ def tile_matrix(
     dense: NDArray[np.float32],
     rows: tuple[int, int],
     bounds: NDArray[np.int64],
+    costs: Costs,
 ) -> list[list[Section]]:
     """Tile some rows of a matrix, share by share.
 
@@ -108,6 +74,7 @@ def tile_matrix(
         dense: `Matrix.to_dense` of it.
         rows: First and last + 1 of the rows to use.
         bounds: Rows, counted from the first, at which shares begin and end.
+        costs: What tiles take where this will run.
 
     Returns:
         Each share's sections; rows counted from ``rows[0]``.
@@ -117,34 +84,65 @@ def tile_matrix(
     for first in range(0, width, MAX_COLUMNS):
         columns = (first, min(first + MAX_COLUMNS, width))
         kept = dense[rows[0] : rows[1], columns[0] : columns[1]]
-        cuts = {g: Strips.cut(kept != 0, rows[0], bounds, g) for g in _GROUPS}
-        costs: dict[str | int, float] = {g: _TILE_COST[g] * s.tiles for g, s in cuts.items()}
-        costs["dense"] = _DENSE_COST * kept.shape[1] * padded(kept.shape[0]) / STRIP
-        blocks: BlockRows | None = None
-        if isinstance(matrix, CSBMatrix) and width <= MAX_COLUMNS and matrix.row_group < 16:
+        cuts = {g: Strips.cut(kept != 0, rows[0], bounds, g) for g in (STRIP, *GROUPS)}
+        ways = [
+            _Way(
+                costs.dense * kept.shape[1] * padded(kept.shape[0]) / STRIP,
+                partial(_dense, kept, columns, bounds),
+            ),
+            *(
+                _Way(cost * cuts[group].tiles, partial(cuts[group].tile, kept, columns))
+                for group, cost in costs.tile.items()
+            ),
+        ]
+        if isinstance(matrix, CSBMatrix) and width <= MAX_COLUMNS and matrix.row_group < STRIP:
             blocks = cut_blocks(matrix, rows, bounds)
-            costs["blocks"] = blocks.tiles + _BLOCK_COST * blocks.count
-        best = min(costs, key=lambda choice: costs[choice])
+            price = costs.tile[STRIP] * blocks.tiles + costs.block * blocks.count
+            ways.append(_Way(price, partial(_blocks, matrix, blocks)))
+        best = min(ways, key=lambda way: way.price)
+        # Counting a bundle's lines takes longer than to see what they are at least.
+        for bundles in _bundles(cuts):
+            if _price(bundles, bundles.least_lines, costs) < best.price:
+                price = _price(bundles, bundles.lines, costs)
+                ways = [best, _Way(price, partial(bundles.tile, kept, columns))]
+                best = min(ways, key=lambda way: way.price)
         for share, sections in enumerate(shares):
-            if best == "dense":
-                sections += _dense(kept, columns, bounds[share : share + 2])
-            elif best == "blocks":
-                assert blocks is not None
-                assert isinstance(matrix, CSBMatrix)
-                for group, windows, heads, indices, values in tile_blocks(matrix, blocks, share):
-                    count = heads.size
-                    sections.append(
-                        Section("blocks", group, columns, values, count, heads, indices, 0, windows)
-                    )
-            else:
-                sections += cuts[int(best)].tile(kept, columns, share)
+            sections += best.tile(share)
     return shares
 
 
+class _Way(NamedTuple):
+    """A way to tile some columns of a matrix: what it costs, and how to tile a share."""
+
+    price: float
+    tile: Callable[[int], list[Section]]
+
+
+def _bundles(cuts: Mapping[int, Strips]) -> Iterator[Bundles]:
+    """Every way to tile strips as bundles."""
+    for group in GROUPS:
+        for reach in REACHES:
+            if Bundles.fits(cuts[group], reach):
+                yield Bundles(cuts[group], reach)
+
+
+def _price(bundles: Bundles, lines: int, costs: Costs) -> float:
+    """What bundles of so many lines cost."""
+    return lines * (PAIR * bundles.cut.group * costs.bundle + costs.line[bundles.reach])
+
+
+def _blocks(matrix: CSBMatrix, blocks: BlockRows, share: int) -> list[Section]:
+    columns = (0, matrix.shape[1])
+    return [
+        Section("blocks", group, columns, values, heads.size, heads, indices, 0, windows)
+        for group, windows, heads, indices, values in tile_blocks(matrix, blocks, share)
+    ]
+
+
 def _dense(
-    kept: NDArray[np.float32], columns: tuple[int, int], bounds: NDArray[np.int64]
+    kept: NDArray[np.float32], columns: tuple[int, int], bounds: NDArray[np.int64], share: int
 ) -> list[Section]:
-    start, stop = (int(b) for b in bounds)
+    start, stop = (int(b) for b in bounds[share : share + 2])
     strips = padded(stop - start) // STRIP
     if strips == 0:
         return []
@@ -159,70 +157,3 @@ def _dense(
         ]
     )
     return [Section("dense", 16, columns, values, strips, row=start)]
-
-
-@dataclass(frozen=True)
-class Strips:
-    """Runs of up to ``group`` rows, none across a boundary of shares.
-
-    Attributes:
-        group: Most rows.
-        starts: First row of each. Shape: (strips,)
-        stops: Last row of each, plus 1. Shape: (strips,)
-        keep: Whether any of its rows keeps a column. Shape: (strips, columns)
-        shares: First strip of each share, and the end. Shape: (shares + 1,)
-    """
-
-    group: int
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
-    keep: NDArray[np.bool_]
-    shares: NDArray[np.int64]
-
-    @classmethod
-    def cut(
-        cls, nonzero: NDArray[np.bool_], row_start: int, bounds: NDArray[np.int64], group: int
-    ) -> Strips:
-        """Cut rows into strips, aligned to the matrix's and to the shares' first rows."""
-        # Aligned to the whole matrix, as row groups are, also if the range begins elsewhere.
-        rows = nonzero.shape[0]
-        aligned = np.arange(-(row_start % group), rows, group)
-        starts = np.unique(np.concatenate([np.maximum(aligned, 0), bounds[:-1]]))
-        starts = starts[starts < rows]
-        keep = np.logical_or.reduceat(nonzero, starts, axis=0)
-        stops = np.append(starts[1:], rows)
-        return cls(group, starts, stops, keep, np.searchsorted(starts, bounds))
-
-    @property
-    def tiles(self) -> int:
-        """Tiles that they take."""
-        wide = STRIP // self.group
-        return int((-(-self.keep.sum(axis=1) // wide)).sum())
-
-    def tile(
-        self, kept: NDArray[np.float32], columns: tuple[int, int], share: int
-    ) -> list[Section]:
-        """Tile one share."""
-        mine = slice(int(self.shares[share]), int(self.shares[share + 1]))
-        keep = self.keep[mine]
-        used = keep.any(axis=1)
-        keep, starts = keep[used], self.starts[mine][used]
-        heights = self.stops[mine][used] - starts
-        if starts.size == 0:
-            return []
-        wide = STRIP // self.group
-        # By length: a loop that always ends after the same count is predicted (4 ns a strip).
-        order = np.argsort(keep.sum(axis=1), kind="stable")
-        keep, starts, heights = keep[order], starts[order], heights[order]
-        strip, column = np.nonzero(keep)
-        strip, column, shared = share_last(strip, column, wide)
-        # Row `rows` of `kept` does not exist: it stands for the rows that a short strip lacks.
-        row = starts[strip][:, None] + np.arange(self.group)
-        there = np.arange(self.group) < heights[strip][:, None]
-        values = np.where(there, kept[np.minimum(row, kept.shape[0] - 1), column[:, None]], 0)
-        values = (values * shared[:, None]).astype(np.float32).reshape(-1, STRIP)
-        heads = np.zeros(starts.size, STRIP_HEAD)
-        heads["row"], heads["rows"] = starts, heights
-        heads["tiles"] = np.bincount(strip, minlength=starts.size) // wide
-        indices = column.astype(np.uint16)
-        return [Section("strips", self.group, columns, values, starts.size, heads, indices)]

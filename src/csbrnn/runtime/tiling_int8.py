@@ -31,9 +31,16 @@ from csbrnn.formats import CSBMatrix, Matrix
 from csbrnn.runtime.blocks_int8 import Int8Blocks, cut_int8_blocks, tile_int8_blocks
 from csbrnn.runtime.column_lines import ColumnLines
 from csbrnn.runtime.layout import BUNDLE_HEAD, QUAD_HEAD, STRIP, padded
-from csbrnn.runtime.tiling import Strips
+from csbrnn.runtime.strips import Strips
 
-__all__ = ["COSTS", "DEFAULT_COSTS", "Costs", "Int8Section", "scale_section", "tile_int8_matrix"]
+__all__ = [
+    "DEFAULT_COSTS",
+    "INT8_COSTS",
+    "Costs",
+    "Int8Section",
+    "scale_section",
+    "tile_int8_matrix",
+]
 
 _TILE: Final = 64
 _StripKind = Literal["strips", "bundles"]
@@ -56,7 +63,7 @@ class Costs(NamedTuple):
     block: float
 
 
-COSTS: Final = {"avx512_vnni": Costs(line={2: 1.5, 4: 2.0, 8: 3.3}, block=5.5)}
+INT8_COSTS: Final = {"avx512_vnni": Costs(line={2: 1.5, 4: 2.0, 8: 3.3}, block=5.5)}
 """By instruction set. Measured on Zen 4, fitted to 45 matrices of 1 to 9 million weights, pruned
 4x to 32x, each in up to 15 ways: half of the times are met to 5%, 90% to 11%, and what is chosen
 takes 1% longer than the best. A tile takes 0.6 ns."""

@@ -13,10 +13,12 @@ from csbrnn.compiler import GRUGates, LSTMGates, MatVec, Program
 from csbrnn.formats import CSBMatrix
 from csbrnn.numerics import FP32
 from csbrnn.runtime.barriers import join_sums
-from csbrnn.runtime.tiling import Section, balance, tile_matrix
+from csbrnn.runtime.costs import COSTS
+from csbrnn.runtime.strips import Section
+from csbrnn.runtime.tiling import balance, tile_matrix
 from csbrnn.runtime.tiling_int8 import (
-    COSTS,
     DEFAULT_COSTS,
+    INT8_COSTS,
     Int8Section,
     scale_section,
     tile_int8_matrix,
@@ -33,7 +35,7 @@ class Tilings:
         program: The program.
         parts: Parts.
         unsummed: Gates that take the sums of their products.
-        isa: Instruction set to choose tiles for; None if any may run them.
+        isa: Instruction set to choose tiles in int8 for; None if any may run them.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Tilings:
     ) -> None:
         self._program, self._parts, self._unsummed = program, parts, unsummed
         self._matrices = program.matrices
-        self._costs = COSTS.get(isa or "", DEFAULT_COSTS)
+        self._costs = INT8_COSTS.get(isa or "", DEFAULT_COSTS)
         self._dense: dict[str, NDArray[Any]] = {}
         self._cuts: dict[int, NDArray[np.int64]] = {}  # of gates -> units
         self._rows: dict[int, list[tuple[int, int]]] = {}  # of a product -> a part's
@@ -122,7 +124,9 @@ class Tilings:
         rows = (term.row_start, term.row_stop)
         if matrix.precision.rounds_operand:
             return tile_int8_matrix(matrix, weights, rows, bounds, self._parts, self._costs)
-        return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds)
+        # Fixed point runs on the fp32 kernels.
+        costs = COSTS.get(matrix.precision.name, COSTS[FP32.name])
+        return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds, costs)
 
     def _row_loads(self, term: MatVec) -> NDArray[np.float64]:
         matrix = self._matrices[term.matrix]

@@ -12,8 +12,8 @@ from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.lossless import Budget
 from csbrnn.search.rates import Ladder
+from csbrnn.tasks.protocol import TrainingProtocol
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.road import Road
 from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network
 
@@ -38,7 +38,7 @@ class SearchRecipe:
     """A lossless search of one pattern and method on one task.
 
     Attributes:
-        road: How networks are trained.
+        protocol: How networks are trained.
         network: Their sizes.
         pattern: Which weights may survive, as text.
         ladder: Rates to try.
@@ -48,7 +48,7 @@ class SearchRecipe:
         budget: When to stop.
     """
 
-    road: Road
+    protocol: TrainingProtocol
     network: Network
     pattern: str
     ladder: Ladder
@@ -62,7 +62,7 @@ class SearchRecipe:
         return {
             "pattern": self.pattern,
             "network": asdict(self.network),
-            **self.road.to_dict(),
+            **self.protocol.to_dict(),
         }
 
 
@@ -116,7 +116,7 @@ def _build(
     if criterion.tolerance is None and len(seeds) < 2:
         criterion.limit([0.0], 1)
     recipe = SearchRecipe(
-        road=replace(Road.read(task, tables), device=device),
+        protocol=replace(TrainingProtocol.read(task, tables), device=device),
         network=replaced("network", task.network, tables.get("network", {})),
         pattern=str(tables["pattern"]),
         ladder=ladder,
@@ -125,5 +125,5 @@ def _build(
         warm_start=warm_start,
         budget=Budget(search.get("trials"), search.get("hours")),
     )
-    recipe.road.recipe_for(recipe.pattern, ladder.first)  # refuses what can't work
+    recipe.protocol.recipe_for(recipe.pattern, ladder.first)  # refuses what can't work
     return recipe

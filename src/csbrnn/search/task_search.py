@@ -10,8 +10,8 @@ from csbrnn.model import save
 from csbrnn.search.lossless import Run, search
 from csbrnn.search.recipe import SearchRecipe
 from csbrnn.search.result import SearchResult
-from csbrnn.tasks.road import forget
-from csbrnn.tasks.roads import pack_trained
+from csbrnn.tasks.fine_tuning import pack_trained
+from csbrnn.tasks.protocol import forget
 
 __all__ = ["PACKED", "search_task"]
 
@@ -36,7 +36,7 @@ def search_task(
         report: Told in a line what has been found, as it is found.
         progress: Called after each training step with what is trained and the share done.
     """
-    road, network = recipe.road, recipe.network
+    protocol, network = recipe.protocol, recipe.network
 
     def train_and_evaluate(run: Run) -> float:
         for other in run.directory.parent.iterdir():  # whose results are in the log
@@ -46,32 +46,33 @@ def search_task(
         def watch(steps: int, what: str) -> Callable[[object, int, float], object]:
             return lambda model, done, loss: progress(what, done / steps)
 
-        start = road.begin(
+        start = protocol.pretrain(
             network,
             run.seed,
             directory / "runs" / f"start-seed{run.seed}",
-            watch(road.start.steps, f"start, seed {run.seed}"),
+            watch(protocol.start.steps, f"start, seed {run.seed}"),
         )
         if run.pruning_rate is None:
-            return road.go_on(
+            return protocol.fine_tune(
                 network,
                 run.seed,
                 start,
                 run.directory,
-                watch=watch(road.finish.steps, str(run)),
+                watch=watch(protocol.finish.steps, str(run)),
             ).metric
-        pruning = road.recipe_for(recipe.pattern, run.pruning_rate)
-        trained = road.go_on(
+        finished = run.directory.parent / f"dense-seed{run.seed}"
+        pruning = protocol.recipe_for(recipe.pattern, run.pruning_rate)
+        trained = protocol.fine_tune(
             network,
             run.seed,
             run.start or start,
             run.directory,
             pruning,
-            run.directory.parent / f"dense-seed{run.seed}" if road.teacher == "finished" else None,
-            watch(road.pruned.steps, str(run)),
+            finished if protocol.teacher == "finished" else None,
+            watch(protocol.pruned.steps, str(run)),
         )
         if trained.score is not None:
-            save(pack_trained(road.task, trained.model, pruning), run.directory / PACKED)
+            save(pack_trained(protocol.task, trained.model, pruning), run.directory / PACKED)
         return trained.metric
 
     return search(
@@ -82,7 +83,7 @@ def search_task(
         seeds=recipe.seeds,
         budget=recipe.budget,
         warm_start=recipe.warm_start,
-        metric=road.task.metric,
+        metric=protocol.task.metric,
         settings=recipe.settings(),
         report=report,
     )

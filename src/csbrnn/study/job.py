@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from csbrnn.study.recipe import StudyRecipe, Trial
-from csbrnn.tasks.roads import onwards
+from csbrnn.tasks.fine_tuning import fine_tuning_of
 
 __all__ = ["REPORT", "Job", "jobs_of"]
 
@@ -84,7 +84,10 @@ def _dense_jobs(recipe: StudyRecipe, seed: int) -> tuple[Job, Job]:
         "seed": seed,
     }
     start = _job("start", f"start-seed{seed}", f"dense, seed {seed}", settings, data, {}, seed)
-    further = settings | {"training": _written(onwards(recipe.finish, seed)), "start": start.name}
+    further = settings | {
+        "training": _written(fine_tuning_of(recipe.finish, seed)),
+        "start": start.name,
+    }
     label = f"dense reference, seed {seed}"
     needs = {"start": start.name}
     return start, _job("dense", f"dense-seed{seed}", label, further, data, needs, seed)
@@ -97,7 +100,7 @@ def _trial_job(recipe: StudyRecipe, trial: Trial, start: Job, dense: Job) -> Job
     settings = {
         **start.settings,
         "network": _written(replace(recipe.network, dropout=trial.dropout)),
-        "training": _written(onwards(trial.training, trial.seed)),
+        "training": _written(fine_tuning_of(trial.training, trial.seed)),
         "recipe": dict(trial.written),
         "needs": needs,
     }

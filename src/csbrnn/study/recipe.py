@@ -11,8 +11,8 @@ from csbrnn.checks import is_file_name, is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
+from csbrnn.tasks.fine_tuning import TEACHERS, check_permute, check_schedule, check_teacher
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.roads import TEACHERS, check_permute, check_schedule, check_teacher
 from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network, Task
 from csbrnn.tasks.training import Training

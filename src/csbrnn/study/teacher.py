@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from csbrnn.tasks.roads import WEIGHTS
+from csbrnn.tasks.fine_tuning import WEIGHTS
 
 __all__ = ["Remembering", "answers_of"]
 

@@ -23,8 +23,8 @@ from csbrnn.runtime import compile as compile_model
 from csbrnn.study.job import REPORT, Job
 from csbrnn.study.shapes import chosen_patterns
 from csbrnn.study.teacher import Remembering, answers_of
+from csbrnn.tasks.fine_tuning import CHECKPOINT, load_weights, pack_trained, save_weights
 from csbrnn.tasks.registry import task_from_dict
-from csbrnn.tasks.roads import CHECKPOINT, load_weights, pack_trained, save_weights
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_

@@ -86,6 +86,32 @@ static int check_strips(checked *c, const csbrnn_section *s, const csbrnn_span *
            check_indices(CSBRNN_ARRAY(uint16_t, c->bytes, s->indices), indices, s->source_length);
 }
 
+static int check_bundles(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
+    const uint64_t lines = s->columns;
+    const uint32_t reach = 16u * s->windows;
+    uint64_t used = 0;
+    if (s->group == 0 || s->group > 8 || s->group & (s->group - 1u)) return 0;
+    if (reach != 64 && reach != 128) return 0;
+    if (!inside(c, s->heads, s->count, sizeof(csbrnn_bundle_head))) return 0;
+    if (!spend(c, s->count * sizeof(csbrnn_bundle_head) + 34 * lines)) return 0;
+    if (!inside(c, s->indices, lines, 34)) return 0;
+    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, c->bytes, s->heads);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        for (unsigned u = 0; u < 16 && head->row[u] != CSBRNN_NONE; u++)
+            if (head->row[u] < span->row || (uint64_t)head->row[u] + s->group > strips_end(span))
+                return 0;
+        used += head->lines;
+    }
+    const uint16_t *start = csbrnn_line_starts(s, c->bytes);
+    const uint8_t *numbers = c->bytes + s->indices;
+    uint32_t stop = 0; /* no early exit, as above */
+    uint8_t most = 0;
+    for (uint64_t k = 0; k < lines; k++) stop = start[k] + reach > stop ? start[k] + reach : stop;
+    for (uint64_t k = 0; k < 32 * lines; k++) most |= numbers[k];
+    return most < reach && stop <= s->source_length && used <= lines &&
+           inside(c, s->values, used * s->group, 32 * weight_nbytes(s));
+}
+
 static int check_blocks(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
     const uint64_t end = strips_end(span);
     uint64_t indices = 0, floats = 0;
@@ -214,6 +240,7 @@ static int check_section(checked *c, const csbrnn_section *s, const csbrnn_span 
     switch (s->kind) {
         case CSBRNN_DENSE: return check_dense(c, s, span);
         case CSBRNN_STRIPS: return check_strips(c, s, span);
+        case CSBRNN_BUNDLES: return check_bundles(c, s, span);
         case CSBRNN_BLOCKS: return check_blocks(c, s, span);
         default: return 0;
     }

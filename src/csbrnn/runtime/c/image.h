@@ -116,7 +116,7 @@ enum {
     CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
     CSBRNN_BLOCKS,    /* up to `group` rows anywhere in 16 * windows, each its own columns */
     CSBRNN_SCALE,     /* int8: adds `count` rows' sums, scaled; if `windows`, leaves zeros */
-    CSBRNN_BUNDLES    /* int8: strips as well, tiled otherwise */
+    CSBRNN_BUNDLES    /* strips as well, up to 8 rows, sixteen at a time */
 };
 
 enum { CSBRNN_FP32 = 0, CSBRNN_BF16 = 1, CSBRNN_INT8 = 2 };
@@ -128,6 +128,13 @@ typedef struct {
     uint32_t sums, column; /* int8: address of the sums, and first column of the operand */
     uint64_t heads, indices, values, values_nbytes; /* bytes into the image */
 } csbrnn_section;
+
+/* fp32 and bf16: where each line of a bundle begins, behind all lines' numbers, which count from
+ * there: two bytes for each of its 16 strips. */
+static inline const uint16_t *csbrnn_line_starts(const csbrnn_section *s,
+                                                 const unsigned char *image) {
+    return CSBRNN_ARRAY(uint16_t, image, s->indices + 32u * (uint64_t)s->columns);
+}
 
 /* What a part has to do for an instruction that has spans, and the first of a span's sections. */
 static inline const csbrnn_span *csbrnn_span_of(const unsigned char *image,
@@ -143,6 +150,13 @@ typedef struct {
     uint32_t row, rows, tiles, reserved;
 } csbrnn_strip_head;
 
+/* Sixteen strips of 8, 4, 2 or 1 rows form a bundle. A line has the next two columns of each strip, in
+ * int8 four, and the weights of these columns row by row: of one row of every strip. */
+typedef struct {
+    uint32_t row[16]; /* first of each strip; NONE for those that the last bundle lacks */
+    uint32_t lines;
+} csbrnn_bundle_head;
+
 typedef struct {
     uint64_t mask; /* bit r: row `row + r` is one of the block's */
     uint32_t row, columns;
@@ -157,13 +171,6 @@ typedef struct {
     uint32_t row[4]; /* of each strip, from the span's first */
     uint32_t tiles;
 } csbrnn_quad_head;
-
-/* Sixteen strips of 8, 4, 2 or 1 rows form a bundle. A line has 4 columns for each strip, and belongs
- * to `group` tiles, each with one row of every strip. */
-typedef struct {
-    uint32_t row[16];
-    uint32_t lines;
-} csbrnn_bundle_head;
 
 /* Lines of a section: numbers count from 64 * start and are below 64 * windows, of which `high`
  * holds the ninth bits (with 8 windows only). */

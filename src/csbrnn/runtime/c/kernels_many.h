@@ -74,17 +74,21 @@ static inline size_t dense_columns(size_t columns, size_t first) {
 
 #define WEIGHT float
 #define LOAD_WEIGHTS v_load
+#define LOAD_PAIRS v_load_pairs
 #define NAMED(function) function##_fp32
 #include "kernels_many_sections.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
+#undef LOAD_PAIRS
 #undef NAMED
 #define WEIGHT uint16_t
 #define LOAD_WEIGHTS v_load_bf16
+#define LOAD_PAIRS v_load_bf16_pairs
 #define NAMED(function) function##_bf16
 #include "kernels_many_sections.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
+#undef LOAD_PAIRS
 #undef NAMED
 
 /* One section; `format` is fp32 or bf16. */
@@ -96,6 +100,10 @@ static inline size_t dense_columns(size_t columns, size_t first) {
         case CSBRNN_STRIPS * 64 + 16: MANY(strips, 16, format);     \
         case CSBRNN_STRIPS * 64 + 8: MANY(strips, 8, format);       \
         case CSBRNN_STRIPS * 64 + 4: MANY(strips, 4, format);       \
+        case CSBRNN_BUNDLES * 64 + 8: MANY(bundles, 8, format);     \
+        case CSBRNN_BUNDLES * 64 + 4: MANY(bundles, 4, format);     \
+        case CSBRNN_BUNDLES * 64 + 2: MANY(bundles, 2, format);     \
+        case CSBRNN_BUNDLES * 64 + 1: MANY(bundles, 1, format);     \
         case CSBRNN_BLOCKS * 64 + 4: MANY(blocks, 4, format);       \
         case CSBRNN_BLOCKS * 64 + 8: MANY(blocks, 8, format);       \
         case CSBRNN_BLOCKS * 64 + 12: MANY(blocks, 12, format);     \

@@ -12,17 +12,21 @@
 
 #define WEIGHT float
 #define LOAD_WEIGHTS v_load
+#define LOAD_PAIRS v_load_pairs
 #define NAMED(function) function##_fp32
 #include "kernels_sections.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
+#undef LOAD_PAIRS
 #undef NAMED
 #define WEIGHT uint16_t
 #define LOAD_WEIGHTS v_load_bf16
+#define LOAD_PAIRS v_load_bf16_pairs
 #define NAMED(function) function##_bf16
 #include "kernels_sections.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
+#undef LOAD_PAIRS
 #undef NAMED
 
 /* One section; `format` is fp32 or bf16. */
@@ -32,6 +36,10 @@
         case CSBRNN_STRIPS * 64 + 16: strips_##format(16, section, image, x, y); break;       \
         case CSBRNN_STRIPS * 64 + 8: strips_##format(8, section, image, x, y); break;         \
         case CSBRNN_STRIPS * 64 + 4: strips_##format(4, section, image, x, y); break;         \
+        case CSBRNN_BUNDLES * 64 + 8: bundles_##format(8, section, image, x, y); break;       \
+        case CSBRNN_BUNDLES * 64 + 4: bundles_##format(4, section, image, x, y); break;       \
+        case CSBRNN_BUNDLES * 64 + 2: bundles_##format(2, section, image, x, y); break;       \
+        case CSBRNN_BUNDLES * 64 + 1: bundles_##format(1, section, image, x, y); break;       \
         case CSBRNN_BLOCKS * 64 + 4: blocks_##format(4, section, image, x, y); break;         \
         case CSBRNN_BLOCKS * 64 + 8: blocks_##format(8, section, image, x, y); break;         \
         case CSBRNN_BLOCKS * 64 + 12: blocks_##format(12, section, image, x, y); break;       \

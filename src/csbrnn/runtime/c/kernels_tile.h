@@ -62,6 +62,49 @@ static inline void add_rows(float *y, const float *rows, size_t count) {
     for (size_t r = 0; r < count; r++) y[r] += rows[r];
 }
 
+#if VL != 16
+/* See simd_avx512.h; here one by one, but for the numbers of four strips at once. */
+static inline void v_lookup(vf *even, vf *odd, const float *x, const uint16_t *numbers,
+                            unsigned windows) {
+    float found[2][VL];
+    (void)windows;
+    for (unsigned k = 0; k < VL; k++) {
+        const uint64_t pair = VL == 1 ? *numbers : four_columns(numbers + (k & ~3u)) >> 16 * (k & 3u);
+        found[0][k] = x[pair & 0xff];
+        found[1][k] = x[pair >> 8 & 0xff];
+    }
+    *even = v_load(found[0]);
+    *odd = v_load(found[1]);
+}
+#endif
+
+/* The weights of VL strips in two columns, piece `p` of them: one column after the other in fp32,
+ * and strip by strip in bf16, where one load serves both columns. */
+static inline void v_load_pairs(vf *even, vf *odd, const float *weights, unsigned p) {
+    *even = v_load(weights + p * VL);
+    *odd = v_load(weights + CSBRNN_STRIP + p * VL);
+}
+static inline void v_load_bf16_pairs(vf *even, vf *odd, const uint16_t *weights, unsigned p) {
+    v_split_bf16(even, odd, weights + 2 * p * VL);
+}
+
+/* y += `group` rows of up to sixteen strips, a lane each. */
+static inline void add_bundle(float *y, const uint32_t *row, unsigned group,
+                              const float (*sums)[CSBRNN_STRIP]) {
+#if VL == 16
+    if (group > 1) {
+        const int two = group == 2;
+        v_add_columns(y, row, two, v_load(sums[0]), v_load(sums[1]), v_load(sums[2]), v_load(sums[3]));
+        if (group == 8)
+            v_add_columns(y + 4, row, two, v_load(sums[4]), v_load(sums[5]), v_load(sums[6]),
+                          v_load(sums[7]));
+        return;
+    }
+#endif
+    for (unsigned k = 0; k < CSBRNN_STRIP && row[k] != CSBRNN_NONE; k++)
+        for (unsigned r = 0; r < group; r++) y[row[k] + r] += sums[r][k];
+}
+
 #if VL == 16
 /* Adds a block's rows, packed in `low` and `high`, to the rows that its mask names. An expand of
  * the numbers `done`, `done + 1`, .. says which packed row each lane takes: rows never leave the

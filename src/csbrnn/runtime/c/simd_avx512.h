@@ -102,6 +102,74 @@ static inline vf v_spread4(const float *x, uint64_t c, unsigned piece) {
     return v_broadcast_into(a, 0xf000, x + (c >> 48));
 }
 
+/* Of sixteen strips the next two operands each: x[number], whose numbers, below 16 * windows, are the
+ * lower and the upper byte of `numbers`. Permutations of 32 floats, which look at five bits, chosen
+ * among by the others: no gather, which takes as long as sixteen loads. */
+static inline void v_lookup(vf *even, vf *odd, const float *x, const uint16_t *numbers,
+                            unsigned windows) {
+    const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)numbers);
+    const __m512i n = _mm512_cvtepu16_epi32(both), m = _mm512_srli_epi32(n, 8);
+    const vf a = v_load(x), b = v_load(x + 16), c = v_load(x + 32), d = v_load(x + 48);
+#define CHOOSE(of, bit, low, high) \
+    _mm512_mask_blend_ps(_mm512_test_epi32_mask(of, _mm512_set1_epi32(bit)), low, high)
+#define OF_64(of, a, b, c, d) \
+    CHOOSE(of, 32, _mm512_permutex2var_ps(a, of, b), _mm512_permutex2var_ps(c, of, d))
+    *even = OF_64(n, a, b, c, d);
+    *odd = OF_64(m, a, b, c, d);
+    if (windows > 4) {
+        const vf e = v_load(x + 64), f = v_load(x + 80), g = v_load(x + 96), h = v_load(x + 112);
+        *even = CHOOSE(n, 64, *even, OF_64(n, e, f, g, h));
+        *odd = CHOOSE(m, 64, *odd, OF_64(m, e, f, g, h));
+    }
+#undef CHOOSE
+#undef OF_64
+}
+
+/* 32 numbers in bf16: those at even places, and those at odd ones. */
+static inline void v_split_bf16(vf *even, vf *odd, const uint16_t *p) {
+    const __m512i both = _mm512_loadu_si512(p);
+    *even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    *odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+/* In each quarter of four registers, rows become columns. */
+static inline void transpose4(__m512i *a, __m512i *b, __m512i *c, __m512i *d) {
+    const __m512i ab = _mm512_unpacklo_epi32(*a, *b), ab2 = _mm512_unpackhi_epi32(*a, *b);
+    const __m512i cd = _mm512_unpacklo_epi32(*c, *d), cd2 = _mm512_unpackhi_epi32(*c, *d);
+    *a = _mm512_unpacklo_epi64(ab, cd);
+    *b = _mm512_unpackhi_epi64(ab, cd);
+    *c = _mm512_unpacklo_epi64(ab2, cd2);
+    *d = _mm512_unpackhi_epi64(ab2, cd2);
+}
+
+/* Adds to y, from each strip's first row on, its lanes of a .. d (of a and b only, if `two`): strip
+ * by strip, for rows that one lacks may be a later one's. */
+static inline void v_add_columns(float *y, const uint32_t *row, int two, vf a, vf b, vf c, vf d) {
+    __m512i strips[4] = {_mm512_castps_si512(a), _mm512_castps_si512(b), _mm512_castps_si512(c),
+                         _mm512_castps_si512(d)};
+    transpose4(strips, strips + 1, strips + 2, strips + 3);
+#define ADD(k, quarter)                                                                       \
+    do {                                                                                      \
+        if (row[4 * (quarter) + (k)] == CSBRNN_NONE) return;                                  \
+        float *to = y + row[4 * (quarter) + (k)];                                             \
+        const __m128 sums = _mm_castsi128_ps(_mm512_extracti32x4_epi32(strips[k], quarter));  \
+        if (two) {                                                                            \
+            const __m128 old = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(void *)to)); \
+            _mm_storel_pi((__m64 *)(void *)to, _mm_add_ps(old, sums));                        \
+        } else {                                                                              \
+            _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));                            \
+        }                                                                                     \
+    } while (0)
+#define ADD_QUARTER(quarter) \
+    ADD(0, quarter); ADD(1, quarter); ADD(2, quarter); ADD(3, quarter)
+    ADD_QUARTER(0);
+    ADD_QUARTER(1);
+    ADD_QUARTER(2);
+    ADD_QUARTER(3);
+#undef ADD_QUARTER
+#undef ADD
+}
+
 /* Sums the columns of a tile: rows in the first 8 (or 4) lanes, and again in the others. */
 static inline vf v_fold8(vf a) { return _mm512_add_ps(a, _mm512_shuffle_f32x4(a, a, 0x4e)); }
 static inline vf v_fold4(vf a) {

@@ -17,13 +17,6 @@ typedef float vf;
 
 static inline vf v_load(const float *p) { vf a; memcpy(&a, p, sizeof a); return a; }
 static inline void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
-static inline vf v_load_bf16(const uint16_t *p) {
-    uint32_t bits[VL];
-    for (unsigned k = 0; k < VL; k++) bits[k] = (uint32_t)p[k] << 16;
-    vf a;
-    memcpy(&a, bits, sizeof a);
-    return a;
-}
 static inline vf v_add(vf a, vf b) { return a + b; }
 static inline vf v_sub(vf a, vf b) { return a - b; }
 static inline vf v_mul(vf a, vf b) { return a * b; }
@@ -36,6 +29,9 @@ static inline vf v_round(vf a);
 
 #if VL == 4
 typedef int32_t vi __attribute__((vector_size(16)));
+typedef uint32_t vu __attribute__((vector_size(16)));
+typedef uint16_t vu16 __attribute__((vector_size(8)));
+static inline vu v_widen(vu16 a) { return __builtin_convertvector(a, vu); }
 static inline vf v_set1(float a) { vf all = {a, a, a, a}; return all; }
 static inline vi v_int1(int32_t a) { vi all = {a, a, a, a}; return all; }
 static inline vi v_to_int(vf a) { return __builtin_convertvector(a, vi); }
@@ -46,6 +42,9 @@ static inline vi v_less(vf a, vf b) { return a < b; }
 static inline vi v_equal(vf a, vf b) { return a == b; }
 #else
 typedef int32_t vi;
+typedef uint32_t vu;
+typedef uint16_t vu16;
+static inline vu v_widen(vu16 a) { return a; }
 static inline vf v_set1(float a) { return a; }
 static inline vi v_int1(int32_t a) { return a; }
 static inline vi v_to_int(vf a) { return a > -2e9f && a < 2e9f ? (vi)a : 0; }
@@ -55,6 +54,19 @@ static inline vf v_from_bits(vi i) { vf a; memcpy(&a, &i, sizeof a); return a; }
 static inline vi v_less(vf a, vf b) { return -(a < b); }
 static inline vi v_equal(vf a, vf b) { return -(a == b); }
 #endif
+
+static inline vf v_load_bf16(const uint16_t *p) {
+    vu16 upper;
+    memcpy(&upper, p, sizeof upper);
+    return v_from_bits((vi)(v_widen(upper) << 16));
+}
+/* 2 VL numbers in bf16: those at even places, and those at odd ones. */
+static inline void v_split_bf16(vf *even, vf *odd, const uint16_t *p) {
+    vu both;
+    memcpy(&both, p, sizeof both);
+    *even = v_from_bits((vi)(both << 16));
+    *odd = v_from_bits((vi)(both >> 16 << 16));
+}
 
 static inline vf v_select(vi yes, vf a, vf b) {
     return v_from_bits((yes & v_bits(a)) | (~yes & v_bits(b)));

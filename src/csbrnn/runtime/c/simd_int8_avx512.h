@@ -185,16 +185,6 @@ static inline void i_store2(int32_t *sums, __m128i rows) {
     _mm_storel_epi64((__m128i *)(void *)sums, rows);
 }
 
-/* Transposes the 4 x 4 numbers of each quarter: register k gets lane k of all four. */
-static inline void i_transpose4(__m512i *a, __m512i *b, __m512i *c, __m512i *d) {
-    const __m512i ab = _mm512_unpacklo_epi32(*a, *b), ab2 = _mm512_unpackhi_epi32(*a, *b);
-    const __m512i cd = _mm512_unpacklo_epi32(*c, *d), cd2 = _mm512_unpackhi_epi32(*c, *d);
-    *a = _mm512_unpacklo_epi64(ab, cd);
-    *b = _mm512_unpackhi_epi64(ab, cd);
-    *c = _mm512_unpacklo_epi64(ab2, cd2);
-    *d = _mm512_unpackhi_epi64(ab2, cd2);
-}
-
 /* Rows a .. h of sixteen strips, a lane each: strip by strip, since rows that one lacks belong to a
  * later one. */
 static inline void i_store_bundle(int32_t *sums, const uint32_t *row, unsigned group, isum a,
@@ -205,8 +195,8 @@ static inline void i_store_bundle(int32_t *sums, const uint32_t *row, unsigned g
         for (unsigned k = 0; k < 16; k++) sums[row[k]] = lanes[k];
         return;
     }
-    i_transpose4(&a, &b, &c, &d);
-    if (group == 8) i_transpose4(&e, &f, &g, &h);
+    transpose4(&a, &b, &c, &d);
+    if (group == 8) transpose4(&e, &f, &g, &h);
 #define STORE(strip, low, high, quarter)                                                        \
     if (group == 2) i_store2(sums + row[strip], _mm512_extracti32x4_epi32(low, quarter));       \
     else i_store4(sums + row[strip], _mm512_extracti32x4_epi32(low, quarter));                  \

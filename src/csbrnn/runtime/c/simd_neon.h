@@ -10,6 +10,11 @@ static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_load_bf16(const uint16_t *p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
+static inline void v_split_bf16(vf *even, vf *odd, const uint16_t *p) {
+    const uint32x4_t both = vreinterpretq_u32_u16(vld1q_u16(p));
+    *even = vreinterpretq_f32_u32(vshlq_n_u32(both, 16));
+    *odd = vreinterpretq_f32_u32(vandq_u32(both, vdupq_n_u32(0xffff0000u)));
+}
 static inline vf v_set1(float a) { return vdupq_n_f32(a); }
 static inline vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
 static inline vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }

@@ -6,7 +6,7 @@ import torch
 
 from csbrnn.errors import ArgumentError
 from csbrnn.search.recipe import read_recipe
-from csbrnn.tasks.road import Road, forget
+from csbrnn.tasks.protocol import TrainingProtocol, forget
 from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.training import Training
 from search.recipes import recipe
@@ -20,23 +20,25 @@ def read(tmp_path):
 def test_the_start_is_trained_once(tmp_path, read):
     steps = []
     for _ in range(2):
-        read.road.begin(read.network, 0, tmp_path / "start", lambda *args: steps.append(args[1]))
+        read.protocol.pretrain(
+            read.network, 0, tmp_path / "start", lambda *args: steps.append(args[1])
+        )
     assert steps == list(range(1, 25))
     assert not (tmp_path / "start" / "checkpoint.pt").exists()
 
 
-def test_roads_part_at_the_same_network_and_end_at_what_was_measured(tmp_path, read):
-    road = read.road
-    start = road.begin(read.network, 0, tmp_path / "start")
-    dense = road.go_on(read.network, 0, start, tmp_path / "dense")
-    again = road.go_on(read.network, 0, start, tmp_path / "again")
+def test_networks_begin_with_the_same_one_and_end_at_what_was_measured(tmp_path, read):
+    protocol = read.protocol
+    start = protocol.pretrain(read.network, 0, tmp_path / "start")
+    dense = protocol.fine_tune(read.network, 0, start, tmp_path / "dense")
+    again = protocol.fine_tune(read.network, 0, start, tmp_path / "again")
     assert dense.metric == again.metric  # training repeats exactly
-    pruned = road.go_on(
+    pruned = protocol.fine_tune(
         read.network,
         0,
         start,
         tmp_path / "pruned",
-        road.recipe_for(read.pattern, 4),
+        protocol.recipe_for(read.pattern, 4),
         tmp_path / "dense",
     )
     assert not pruned.model.training
@@ -44,7 +46,7 @@ def test_roads_part_at_the_same_network_and_end_at_what_was_measured(tmp_path, r
     assert int(weight.count_nonzero()) <= weight.numel() // 4
     stored = torch.load(tmp_path / "pruned" / "weights.pt", weights_only=True)
     torch.testing.assert_close(stored["rnn.weight_hh_l0"], weight.data, rtol=0, atol=0)
-    assert road.task.evaluate(pruned.model).value == pruned.metric
+    assert protocol.task.evaluate(pruned.model).value == pruned.metric
 
 
 def test_checkpoints_go_when_they_are_of_no_more_use(tmp_path):
@@ -74,19 +76,21 @@ def test_settings_of_a_file():
 
 def test_a_method_is_needed(read):
     with pytest.raises(ArgumentError, match=r"\[method\] must say how"):
-        Road.read(read.road.task, {})
+        TrainingProtocol.read(read.protocol.task, {})
 
 
 def test_units_are_put_in_order_before_they_are_pruned(tmp_path):
     changed = recipe(tmp_path)
-    plain = read_recipe(changed).road
+    plain = read_recipe(changed).protocol
     changed["method"]["permute"] = True
     read = read_recipe(changed)
-    assert plain.to_dict() | {"permute": True} == read.road.to_dict()
-    start = plain.begin(read.network, 0, tmp_path / "start")
+    assert plain.to_dict() | {"permute": True} == read.protocol.to_dict()
+    start = plain.pretrain(read.network, 0, tmp_path / "start")
     found = [
-        road.go_on(read.network, 0, start, tmp_path / name, road.recipe_for(read.pattern, 4))
-        for name, road in (("plain", plain), ("permuted", read.road))
+        protocol.fine_tune(
+            read.network, 0, start, tmp_path / name, protocol.recipe_for(read.pattern, 4)
+        )
+        for name, protocol in (("plain", plain), ("permuted", read.protocol))
     ]
     assert found[0].metric != found[1].metric
     kept = [int(trained.model.rnn.weight_hh_l0.count_nonzero()) for trained in found]

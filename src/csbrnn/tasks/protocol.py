@@ -1,4 +1,4 @@
-"""`Road`: how one network is trained: dense first, then on, dense or pruned."""
+"""`TrainingProtocol`: how one network is trained: dense first, then fine-tuned, dense or pruned."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from csbrnn.errors import ArgumentError
 from csbrnn.files import make_directory
 from csbrnn.lock import locked
 from csbrnn.pruning import Pruner, Recipe, prune_
-from csbrnn.tasks.roads import (
+from csbrnn.tasks.fine_tuning import (
     CHECKPOINT,
     TEACHERS,
     WEIGHTS,
     check_permute,
     check_schedule,
     check_teacher,
+    fine_tuning_of,
     load_weights,
-    onwards,
     save_weights,
 )
 from csbrnn.tasks.settings import replaced
@@ -31,7 +31,7 @@ from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_
 
-__all__ = ["METHOD_KEYS", "Road", "Trained", "forget"]
+__all__ = ["METHOD_KEYS", "Trained", "TrainingProtocol", "forget"]
 
 METHOD_KEYS: Final = ("training", "dropout", "teacher", "permute")
 """Keys of a [method] table that are no fields of a `csbrnn.pruning.Recipe`."""
@@ -42,7 +42,7 @@ Watch = Callable[[nn.Module, int, float], object]
 @final
 @dataclass(frozen=True)
 class Trained:
-    """A network at the end of its road.
+    """A network that has been trained to the end.
 
     Attributes:
         model: In evaluation mode; pruned to exact zeros where a recipe says so.
@@ -60,15 +60,15 @@ class Trained:
 
 @final
 @dataclass(frozen=True)
-class Road:
+class TrainingProtocol:
     """How networks of a task are trained, so that they compare.
 
-    A dense network is trained by ``start``. From there roads part: the dense reference goes on by
+    A dense network is trained by ``start``. From its weights the dense reference is fine-tuned by
     ``finish``, pruned ones by ``pruned``, for as many steps on the same batches.
 
     Attributes:
         task: What is learned.
-        start: Training before the roads part.
+        start: Training of the dense network that all begin with.
         finish: Training of the dense reference after that.
         pruned: Training of pruned networks after that.
         recipe: Fields of a `csbrnn.pruning.Recipe` but for pattern and rate.
@@ -90,7 +90,9 @@ class Road:
     device: str = "cpu"
 
     @classmethod
-    def read(cls, task: Task, tables: Mapping[str, Any], teacher: str = TEACHERS[0]) -> Road:
+    def read(
+        cls, task: Task, tables: Mapping[str, Any], teacher: str = TEACHERS[0]
+    ) -> TrainingProtocol:
         """Reads the tables [start], [finish] and [method] of a recipe file.
 
         Args:
@@ -158,10 +160,10 @@ class Road:
             **({"permute": True} if self.permute else {}),
         }
 
-    def begin(
+    def pretrain(
         self, network: Network, seed: int, directory: Path, watch: Watch | None = None
     ) -> Path:
-        """Trains the dense network up to where roads part, unless that is done.
+        """Trains the dense network that all begin with, unless that is done.
 
         Processes on one machine that need the same one wait for each other.
 
@@ -177,7 +179,7 @@ class Road:
                 forget(directory)
         return directory
 
-    def go_on(
+    def fine_tune(
         self,
         network: Network,
         seed: int,
@@ -187,7 +189,7 @@ class Road:
         teacher: Path | None = None,
         watch: Watch | None = None,
     ) -> Trained:
-        """Trains a network from where roads part to the end, resuming from its checkpoint.
+        """Fine-tunes a network, dense or pruned, resuming from its checkpoint.
 
         Args:
             network: Its sizes.
@@ -205,7 +207,7 @@ class Road:
         model.load_state_dict(load_weights(start))
         model.to(self.device)
         pruner = None
-        training = onwards(self.finish if recipe is None else self.pruned, seed)
+        training = fine_tuning_of(self.finish if recipe is None else self.pruned, seed)
         if recipe is not None:
             if self.permute:
                 permute_(model, recipe)

@@ -1,7 +1,7 @@
 """What networks that go on from one dense network have in common, so that they compare.
 
-Studies, searches and explorations train a dense network first. From there roads part: the dense
-reference and the pruned networks go on for as many steps, on the same batches.
+Studies, searches and explorations train a dense network first. From its weights the dense reference
+and the pruned networks are fine-tuned for as many steps, on the same batches.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = [
     "check_permute",
     "check_schedule",
     "check_teacher",
+    "fine_tuning_of",
     "load_weights",
-    "onwards",
     "pack_trained",
     "save_weights",
 ]
@@ -46,8 +46,8 @@ TEACHERS: Final = ("finished", "start")
 """Whom pruned networks learn from where they distill: the dense network after equally long
 training, or the one that all start from."""
 
-#: Added to the seed when roads part: other batches than before, the same on every road.
-_ONWARDS_SEED: Final = 10_000
+#: Added to the seed: other batches than before, the same for every network.
+_FINE_TUNING_SEED: Final = 10_000
 
 
 def check_teacher(teacher: Any) -> None:
@@ -83,9 +83,9 @@ def check_schedule(recipe: Recipe, training: Training) -> None:
         )
 
 
-def onwards(training: Training, seed: int) -> Training:
-    """Returns the training of a road, with the batches that all roads of a seed see."""
-    return replace(training, seed=_ONWARDS_SEED + seed)
+def fine_tuning_of(training: Training, seed: int) -> Training:
+    """Returns a fine-tuning with the batches that all networks of a seed see."""
+    return replace(training, seed=_FINE_TUNING_SEED + seed)
 
 
 def pack_trained(
