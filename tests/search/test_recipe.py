@@ -50,6 +50,7 @@ def test_what_results_depend_on_leaves_out_the_datas_place(tmp_path):
         ({"method": {"pruning_rate": 3}}, "must leave out pruning_rate"),
         ({"method": {"training": {"steps": 3}}}, "as \\[finish\\] says"),
         ({"method": {"teacher": "me"}}, "teacher must be one of"),
+        ({"start": {"seed": 3}}, "start: leave seed out"),
         ({"finish": {"steps": 10}}, "the schedule takes 24 steps"),
     ],
 )

@@ -96,6 +96,8 @@ def test_data_can_be_given_from_outside(tmp_path):
         ({"task": {"name": "chess"}}, "a task's name must be one of"),
         ({"network": {"cell": "cnn"}}, "cell must be one of lstm, gru, .*, not 'cnn'"),
         ({"finish": {"length": 3}}, "finish has the settings steps, .* and no 'length'"),
+        ({"finish": {"steps": 10, "seed": 1}}, "finish: leave seed out"),
+        ({"start": {"seed": 1}}, "start: leave seed out"),
         ({"finish": {"steps": 9}}, "the schedule takes 10 steps, and .finish. has only 9"),
         ({"trials": []}, "there are no trials"),
         ({"trials": [{"pruning_rates": [2]}]}, "trials 1: patterns must be a list"),
@@ -113,7 +115,7 @@ def test_data_can_be_given_from_outside(tmp_path):
         ),
         (
             {"trials": [{"patterns": ["stripes"], "pruning_rates": [2], "seeds": ["a"]}]},
-            "seeds must be whole numbers, not 'a'",
+            "seeds must be whole numbers, at least 0, not 'a'",
         ),
     ],
 )

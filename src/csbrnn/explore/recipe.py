@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from csbrnn.accelerator import load_arch
-from csbrnn.checks import unknown_keys
+from csbrnn.checks import is_integer, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.explore.outcome import COSTS, Bounds
 from csbrnn.explore.space import DENSE, Configuration, Space
@@ -169,7 +169,7 @@ def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreR
         if not isinstance(explore.get(key, True), bool):
             raise ArgumentError(f"explore.{key} must be true or false, not {explore[key]!r}")
     seed = explore.get("seed", 0)
-    if type(seed) is not int or seed < 0:
+    if not is_integer(seed, 0):
         raise ArgumentError(f"explore.seed must be a whole number, at least 0, not {seed!r}")
     return ExploreRecipe(
         name=str(tables["name"]),

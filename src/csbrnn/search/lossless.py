@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from csbrnn.checks import is_integer, is_number
 from csbrnn.errors import ArgumentError
 from csbrnn.files import make_directory, write_json
 from csbrnn.search.criterion import Criterion
@@ -67,9 +68,9 @@ class Budget:
     hours: float | None = None
 
     def __post_init__(self) -> None:
-        if self.trials is not None and (type(self.trials) is not int or self.trials < 1):
+        if self.trials is not None and not is_integer(self.trials, 1):
             raise ArgumentError(f"trials must be a whole number, at least 1, not {self.trials!r}")
-        if self.hours is not None and not 0 < self.hours < math.inf:
+        if self.hours is not None and not (is_number(self.hours) and 0 < self.hours < math.inf):
             raise ArgumentError(f"hours must be a positive number, not {self.hours!r}")
 
 

@@ -107,8 +107,10 @@ def _build(
         }
     )
     seeds = search.get("seeds", [0, 1, 2])
-    if not isinstance(seeds, list | tuple) or not all(map(is_integer, seeds)):
-        raise ArgumentError(f"search.seeds must be a list of whole numbers, not {seeds!r}")
+    if not isinstance(seeds, list | tuple) or not all(is_integer(seed, 0) for seed in seeds):
+        raise ArgumentError(
+            f"search.seeds must be a list of whole numbers, at least 0, not {seeds!r}"
+        )
     warm_start = search.get("warm_start", False)
     if not isinstance(warm_start, bool):
         raise ArgumentError(f"search.warm_start must be true or false, not {warm_start!r}")

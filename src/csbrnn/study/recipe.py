@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from csbrnn.checks import is_file_name, is_number, unknown_keys
+from csbrnn.checks import is_file_name, is_integer, is_number, unknown_keys
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.patterns import parse_pattern
 from csbrnn.pruning import Recipe
-from csbrnn.tasks.fine_tuning import TEACHERS, check_permute, check_schedule, check_teacher
+from csbrnn.tasks.fine_tuning import (
+    TEACHERS,
+    check_permute,
+    check_schedule,
+    check_teacher,
+    read_training,
+)
 from csbrnn.tasks.registry import task_from_dict
 from csbrnn.tasks.settings import read_tables, refusal, replaced
 from csbrnn.tasks.task import Network, Task
@@ -112,9 +118,9 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
     task = _try("task", lambda: task_from_dict(settings), reasons)
     if task is None:
         raise refusal(where, reasons)
-    network = _build("network", task.network, tables.get("network", {}), reasons)
-    start = _build("start", task.training, tables.get("start", {}), reasons)
-    finish = _build("finish", task.training, tables["finish"], reasons)
+    network = _build(replaced, "network", task.network, tables.get("network", {}), reasons)
+    start = _build(read_training, "start", task.training, tables.get("start", {}), reasons)
+    finish = _build(read_training, "finish", task.training, tables["finish"], reasons)
     if reasons:
         raise refusal(where, reasons)
     trials: dict[str, Trial] = {}
@@ -179,9 +185,9 @@ def _expand(
         if name not in methods
     ]
     reasons += [
-        f"{where}: seeds must be whole numbers, not {seed!r}"
+        f"{where}: seeds must be whole numbers, at least 0, not {seed!r}"
         for seed in seeds
-        if type(seed) is not int
+        if not is_integer(seed, 0)
     ]
     trials = []
     for rate in rates:
@@ -214,7 +220,7 @@ def _trial(
             "training.steps: trials are as long as [finish] says, so that they compare with the "
             "dense reference; change it there"
         )
-    training = replaced("training", finish, changes)
+    training = read_training("training", finish, changes)
     check_schedule(recipe, training)
     dropout = method.get("dropout", network.dropout)
     replace(network, dropout=dropout)  # refuses what is out of range
@@ -248,9 +254,11 @@ def _listed(
     return list(value)
 
 
-def _build(where: str, default: T, changes: Any, reasons: list[str]) -> T:
+def _build(
+    read: Callable[[str, T, Any], T], where: str, default: T, changes: Any, reasons: list[str]
+) -> T:
     try:
-        return replaced(where, default, changes)
+        return read(where, default, changes)
     except CsbrnnError as error:
         reasons.append(str(error))
         return default

@@ -6,6 +6,7 @@ and the pruned networks are fine-tuned for as many steps, on the same batches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from csbrnn.model import PackedModel
 from csbrnn.nn import pack
 from csbrnn.numerics import Precision
 from csbrnn.pruning import Recipe
+from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.task import Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import shrink
@@ -33,6 +35,7 @@ __all__ = [
     "fine_tuning_of",
     "load_weights",
     "pack_trained",
+    "read_training",
     "save_weights",
 ]
 
@@ -48,6 +51,23 @@ training, or the one that all start from."""
 
 #: Added to the seed: other batches than before, the same for every network.
 _FINE_TUNING_SEED: Final = 10_000
+
+
+def read_training(where: str, default: Training, changes: Any) -> Training:
+    """Returns a training with some settings changed, as a table of a recipe file says.
+
+    Args:
+        where: The table's place, for messages.
+        default: The training.
+        changes: The table.
+
+    Raises:
+        ArgumentError: A setting is unknown or out of range; or it is the seed, by which networks
+            of one recipe differ.
+    """
+    if isinstance(changes, Mapping) and "seed" in changes:
+        raise ArgumentError(f"{where}: leave seed out: batches follow the seed of the network")
+    return replaced(where, default, changes)
 
 
 def check_teacher(teacher: Any) -> None:

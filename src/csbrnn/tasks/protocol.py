@@ -24,9 +24,9 @@ from csbrnn.tasks.fine_tuning import (
     check_teacher,
     fine_tuning_of,
     load_weights,
+    read_training,
     save_weights,
 )
-from csbrnn.tasks.settings import replaced
 from csbrnn.tasks.task import Network, Score, Task
 from csbrnn.tasks.training import Training
 from csbrnn.units import permute_
@@ -103,8 +103,8 @@ class TrainingProtocol:
         Raises:
             ArgumentError: A setting is unknown or out of range.
         """
-        start = replaced("start", task.training, tables.get("start", {}))
-        finish = replaced("finish", task.training, tables.get("finish", {}))
+        start = read_training("start", task.training, tables.get("start", {}))
+        finish = read_training("finish", task.training, tables.get("finish", {}))
         method = tables.get("method")
         if not isinstance(method, Mapping):
             raise ArgumentError("[method] must say how to prune, such as method = {name = ...}")
@@ -125,7 +125,7 @@ class TrainingProtocol:
             task,
             start,
             finish,
-            replaced("method.training", finish, changes),
+            read_training("method.training", finish, changes),
             {key: value for key, value in method.items() if key not in METHOD_KEYS},
             dropout,
             teacher,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, final
 
+from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError
 from csbrnn.tasks.char_lm import TextTask
 from csbrnn.tasks.task import Network
@@ -49,7 +50,7 @@ class WordLMTask(TextTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.vocabulary) is not int or self.vocabulary < 2:
+        if not is_integer(self.vocabulary, 2):
             raise ArgumentError(
                 f"vocabulary must be a whole number of words, at least 2, not {self.vocabulary!r}"
             )
