@@ -318,6 +318,7 @@ def test_hostile_images(cases, tmp_path):
 def test_records_are_those_of_the_header_file(tmp_path):
     records = {
         "csbrnn_quad_head": layout.QUAD_HEAD,
+        "csbrnn_bundle_head": layout.BUNDLE_HEAD,
         "csbrnn_int8_block": layout.INT8_BLOCK,
     }
     asserts = [
