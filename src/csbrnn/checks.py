@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable
 from typing import Any, TypeGuard
 
-__all__ = ["is_file_name", "is_integer", "is_number", "unknown_keys"]
+__all__ = ["is_file_name", "is_finite", "is_integer", "is_number", "unknown_keys"]
 
 
 def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
@@ -19,6 +20,11 @@ def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Returns whether a value is an integer or a float; it may be infinite or NaN."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_finite(value: object, least: float | None = None) -> TypeGuard[int | float]:
+    """Returns whether a value is a finite number, of at least ``least``."""
+    return is_number(value) and math.isfinite(value) and (least is None or value >= least)
 
 
 def is_file_name(value: object) -> TypeGuard[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, final
 
+from csbrnn.checks import is_finite
 from csbrnn.errors import ArgumentError
 
 __all__ = ["COSTS", "Bounds", "Cost", "Outcome"]
@@ -105,14 +106,14 @@ class Bounds:
         reasons = []
         if (self.loss is None) == (self.metric is None):
             reasons.append("exactly one of bound.loss and bound.metric must be given")
-        if self.loss is not None and not 0 <= self.loss < math.inf:
+        if self.loss is not None and not is_finite(self.loss, 0):
             reasons.append(f"bound.loss must be a finite number, at least 0, not {self.loss!r}")
-        if self.metric is not None and not math.isfinite(self.metric):
+        if self.metric is not None and not is_finite(self.metric):
             reasons.append(f"bound.metric must be a finite number, not {self.metric!r}")
         reasons += [
             f"bound.{name} must be a positive number, not {value!r}"
             for name, value in self.costs.items()
-            if not 0 < value < math.inf
+            if not is_finite(value) or value <= 0
         ]
         if reasons:
             raise ArgumentError("; ".join(reasons))

@@ -122,13 +122,13 @@ def read_recipe(
     try:
         if not reasons:
             return _build(tables, data, device)
-    except (CsbrnnError, TypeError) as error:
+    except CsbrnnError as error:
         reasons = str(error).splitlines()
     raise refusal(where, reasons)
 
 
 def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreRecipe:
-    task = task_from_dict(dict(tables["task"]) | ({} if data is None else {"data": data}))
+    task = task_from_dict(tables["task"], data)
     protocol = replace(TrainingProtocol.read(task, tables, teacher="start"), device=device)
     if protocol.teacher != "start":
         raise ArgumentError(
@@ -154,7 +154,10 @@ def _build(tables: Mapping[str, Any], data: str | None, device: str) -> ExploreR
             )
 
     explore, bound = tables.get("explore", {}), tables["bound"]
-    costs = tuple(name for name in explore.get("objectives", ("metric", "step_us", "nbytes")))
+    costs = explore.get("objectives", ("metric", "step_us", "nbytes"))
+    if not isinstance(costs, list | tuple) or not all(isinstance(name, str) for name in costs):
+        raise ArgumentError(f"explore.objectives must be a list of names, not {costs!r}")
+    costs = tuple(costs)
     unknown = [name for name in costs if name not in ("metric", *COSTS)]
     if unknown or "metric" not in costs or len(set(costs)) != len(costs) or len(costs) < 2:
         raise ArgumentError(

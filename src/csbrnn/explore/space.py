@@ -100,6 +100,8 @@ class Space:
         Raises:
             ArgumentError: A key or value is unknown, or no combination can work; with all reasons.
         """
+        if not isinstance(table, Mapping):
+            raise ArgumentError(f"[space] must be a table of lists, not {table!r}")
         reasons: list[str] = []
         known = (*(field.name for field in fields(Configuration)), "block", "row_group")
         reasons += [
@@ -112,7 +114,7 @@ class Space:
             f"space.{key}: must be one of {', '.join(allowed)}, not {value!r}"
             for key, allowed in (("cell", CELLS), ("precision", PRECISIONS))
             for value in values[key]
-            if value not in allowed
+            if value not in list(allowed)
         ]
         reasons += [
             f"space.{key}: must be a whole number, at least 1, not {value!r}"
@@ -192,7 +194,7 @@ def _listed(
     if not isinstance(value, list | tuple) or (key in table and not value):
         reasons.append(f"space.{key}: must be a list of one or more, not {value!r}")
         return []
-    return list(dict.fromkeys(value))
+    return [element for k, element in enumerate(value) if element not in value[:k]]
 
 
 def _patterns(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
+from csbrnn.checks import is_finite
 from csbrnn.errors import ArgumentError
 
 __all__ = ["STANDARD_ERRORS", "Criterion", "Verdict"]
@@ -53,7 +54,7 @@ class Criterion:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+        if self.tolerance is not None and not is_finite(self.tolerance, 0):
             raise ArgumentError(
                 f"tolerance must be a finite number, at least 0, or left out, not"
                 f" {self.tolerance!r}"

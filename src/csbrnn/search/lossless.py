@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from csbrnn.checks import is_integer, is_number
+from csbrnn.checks import is_finite, is_integer
 from csbrnn.errors import ArgumentError
 from csbrnn.files import make_directory, write_json
 from csbrnn.search.criterion import Criterion
@@ -70,7 +70,7 @@ class Budget:
     def __post_init__(self) -> None:
         if self.trials is not None and not is_integer(self.trials, 1):
             raise ArgumentError(f"trials must be a whole number, at least 1, not {self.trials!r}")
-        if self.hours is not None and not (is_number(self.hours) and 0 < self.hours < math.inf):
+        if self.hours is not None and not (is_finite(self.hours) and self.hours > 0):
             raise ArgumentError(f"hours must be a positive number, not {self.hours!r}")
 
 

@@ -91,14 +91,14 @@ def read_recipe(
         raise refusal(where, reasons)
     try:
         return _build(tables, search, data, device)
-    except (CsbrnnError, TypeError) as error:
+    except CsbrnnError as error:
         raise refusal(where, [str(error)]) from None
 
 
 def _build(
     tables: Mapping[str, Any], search: Mapping[str, Any], data: str | None, device: str
 ) -> SearchRecipe:
-    task = task_from_dict(dict(tables["task"]) | ({} if data is None else {"data": data}))
+    task = task_from_dict(tables["task"], data)
     ladder = Ladder(
         **{
             field: search[key]

@@ -114,8 +114,7 @@ def read_recipe(source: Path | Mapping[str, Any], data: str | None = None) -> St
     if reasons:
         raise refusal(where, reasons)
 
-    settings = dict(tables["task"]) | ({} if data is None else {"data": data})
-    task = _try("task", lambda: task_from_dict(settings), reasons)
+    task = _try("task", lambda: task_from_dict(tables["task"], data), reasons)
     if task is None:
         raise refusal(where, reasons)
     network = _build(replaced, "network", task.network, tables.get("network", {}), reasons)
@@ -182,7 +181,7 @@ def _expand(
     reasons += [
         f"{where}: method {name!r} is not described; there are {', '.join(methods)}"
         for name in names
-        if name not in methods
+        if name not in list(methods)
     ]
     reasons += [
         f"{where}: seeds must be whole numbers, at least 0, not {seed!r}"
@@ -191,7 +190,7 @@ def _expand(
     ]
     trials = []
     for rate in rates:
-        for name in filter(methods.__contains__, names):
+        for name in filter(list(methods).__contains__, names):
             for text in patterns:
                 label = str(text)
                 pattern = tables.get("patterns", {}).get(label, text)
@@ -214,8 +213,8 @@ def _trial(
         raise ArgumentError(f"{', '.join(fixed)} are for [[trials]] to say; leave them out")
     written = fields | {"pattern": pattern, "pruning_rate": rate}
     recipe = Recipe.from_dict(written)
-    changes = dict(method.get("training", {}))
-    if "steps" in changes:
+    changes = method.get("training", {})
+    if isinstance(changes, Mapping) and "steps" in changes:
         raise ArgumentError(
             "training.steps: trials are as long as [finish] says, so that they compare with the "
             "dense reference; change it there"

@@ -109,7 +109,7 @@ class TrainingProtocol:
         if not isinstance(method, Mapping):
             raise ArgumentError("[method] must say how to prune, such as method = {name = ...}")
         changes = method.get("training", {})
-        if "steps" in changes:
+        if isinstance(changes, Mapping) and "steps" in changes:
             raise ArgumentError(
                 "method.training.steps: pruned networks train as long as [finish] says, so that"
                 " they compare with the dense one; change it there"

@@ -23,15 +23,21 @@ TASKS: dict[str, type[Task]] = {
 """Every task by its name."""
 
 
-def task_from_dict(data: Mapping[str, Any]) -> Task:
+def task_from_dict(table: Any, data: str | None = None) -> Task:
     """Builds a task from a table with its name and settings.
 
+    Args:
+        table: The table.
+        data: Where the task's data lies, in place of what the table says.
+
     Raises:
-        ArgumentError: The name or a setting is unknown.
+        ArgumentError: It is no table, or its name or a setting is unknown.
     """
-    settings = dict(data)
+    if not isinstance(table, Mapping):
+        raise ArgumentError(f"a task must be a table, not {table!r}")
+    settings = dict(table) | ({} if data is None else {"data": data})
     name = settings.pop("name", None)
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ArgumentError(f"a task's name must be one of {', '.join(TASKS)}, not {name!r}")
     fields = {field.name: field.type for field in dataclasses.fields(TASKS[name])}  # type: ignore[arg-type]
     unknown = [key for key in settings if key not in fields]

@@ -75,7 +75,7 @@ class Training:
         ]
         if not is_number(self.decay_from) or not 0 <= self.decay_from <= 1:
             reasons.append(f"decay_from must lie in [0, 1], not {self.decay_from!r}")
-        if self.autocast is not None and self.autocast not in _AUTOCASTS:
+        if self.autocast not in (None, *_AUTOCASTS):
             reasons.append(
                 f"autocast must be {', '.join(map(repr, _AUTOCASTS))} or left out, "
                 f"not {self.autocast!r}"
