@@ -71,15 +71,12 @@ class Bundles:
             columns: (first, stop) of the matrix's columns that they are.
             share: Its number.
         """
-        mine = slice(int(self.cut.shares[share]), int(self.cut.shares[share + 1]))
-        keep, first = self.cut.keep[mine], self.cut.starts[mine]
-        used = np.flatnonzero(keep.any(axis=1))
-        if used.size == 0:
-            return []
         # By length: a bundle takes as many lines as its longest strip, and more if they differ.
-        used = used[np.argsort(keep[used].sum(axis=1), kind="stable")]
-        keep, first = keep[used], first[used]
-        of, column, start = self._lines(keep)
+        mine = self.cut.of_share(share)
+        if mine.size == 0:
+            return []
+        first = self.cut.starts[mine]
+        of, column, start = self._lines(self.cut.keep[mine])
         rows = _sets(first, NONE)
         heads = np.zeros(len(rows), BUNDLE_HEAD)
         heads["row"], heads["lines"] = rows, np.bincount(of, minlength=len(rows))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from csbrnn.compiler import GRUGates, LSTMGates, MatVec, Program
 from csbrnn.numerics import BF16, FP32
 from csbrnn.runtime import layout
+from csbrnn.runtime.bundles import PAIR
 from csbrnn.runtime.operands import Operands
 from csbrnn.runtime.strips import Section
 from csbrnn.runtime.tiling_int8 import Int8Section
@@ -111,7 +112,7 @@ class Products:
         if precision.name == BF16.name:  # exact but for halves of subnormal numbers
             stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
             if section.kind == "bundles":  # two columns side by side, to be read at once
-                stored = stored.reshape(-1, 2, layout.STRIP).transpose(0, 2, 1).copy()
+                stored = stored.reshape(-1, PAIR, layout.STRIP).transpose(0, 2, 1).copy()
         values = self._add_array(stored)
         return {
             # Fixed point runs on the fp32 kernels: its weights are fp32 numbers, exactly.

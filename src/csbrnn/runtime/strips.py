@@ -87,21 +87,27 @@ class Strips:
         wide = STRIP // self.group
         return int((-(-self.keep.sum(axis=1) // wide)).sum())
 
+    def of_share(self, share: int) -> NDArray[np.int64]:
+        """Numbers of a share's strips that keep anything, by length.
+
+        A loop that always ends after the same count is predicted (4 ns a strip).
+        """
+        first, stop = self.shares[share : share + 2]
+        length = self.keep[first:stop].sum(axis=1)
+        order = np.argsort(length, kind="stable")
+        numbers: NDArray[np.int64] = first + order[length[order] > 0]
+        return numbers
+
     def tile(
         self, kept: NDArray[np.float32], columns: tuple[int, int], share: int
     ) -> list[Section]:
         """Tile one share."""
-        mine = slice(int(self.shares[share]), int(self.shares[share + 1]))
-        keep = self.keep[mine]
-        used = keep.any(axis=1)
-        keep, starts = keep[used], self.starts[mine][used]
-        heights = self.stops[mine][used] - starts
-        if starts.size == 0:
+        mine = self.of_share(share)
+        if mine.size == 0:
             return []
+        keep, starts = self.keep[mine], self.starts[mine]
+        heights = self.stops[mine] - starts
         wide = STRIP // self.group
-        # By length: a loop that always ends after the same count is predicted (4 ns a strip).
-        order = np.argsort(keep.sum(axis=1), kind="stable")
-        keep, starts, heights = keep[order], starts[order], heights[order]
         strip, column = np.nonzero(keep)
         strip, column, shared = share_last(strip, column, wide)
         # Row `rows` of `kept` does not exist: it stands for the rows that a short strip lacks.

@@ -74,7 +74,7 @@ def tile_matrix(
         dense: `Matrix.to_dense` of it.
         rows: First and last + 1 of the rows to use.
         bounds: Rows, counted from the first, at which shares begin and end.
-        costs: What tiles take where this will run.
+        costs: What tiles take.
 
     Returns:
         Each share's sections; rows counted from ``rows[0]``.
@@ -104,8 +104,8 @@ def tile_matrix(
         for bundles in _bundles(cuts):
             if _price(bundles, bundles.least_lines, costs) < best.price:
                 price = _price(bundles, bundles.lines, costs)
-                ways = [best, _Way(price, partial(bundles.tile, kept, columns))]
-                best = min(ways, key=lambda way: way.price)
+                if price < best.price:
+                    best = _Way(price, partial(bundles.tile, kept, columns))
         for share, sections in enumerate(shares):
             sections += best.tile(share)
     return shares

@@ -16,6 +16,7 @@ from csbrnn.tasks.fine_tuning import (
     check_permute,
     check_schedule,
     check_teacher,
+    read_pruned_training,
     read_training,
 )
 from csbrnn.tasks.registry import task_from_dict
@@ -213,13 +214,7 @@ def _trial(
         raise ArgumentError(f"{', '.join(fixed)} are for [[trials]] to say; leave them out")
     written = fields | {"pattern": pattern, "pruning_rate": rate}
     recipe = Recipe.from_dict(written)
-    changes = method.get("training", {})
-    if isinstance(changes, Mapping) and "steps" in changes:
-        raise ArgumentError(
-            "training.steps: trials are as long as [finish] says, so that they compare with the "
-            "dense reference; change it there"
-        )
-    training = read_training("training", finish, changes)
+    training = read_pruned_training("training", finish, method.get("training", {}))
     check_schedule(recipe, training)
     dropout = method.get("dropout", network.dropout)
     replace(network, dropout=dropout)  # refuses what is out of range

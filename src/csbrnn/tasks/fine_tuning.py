@@ -35,6 +35,7 @@ __all__ = [
     "fine_tuning_of",
     "load_weights",
     "pack_trained",
+    "read_pruned_training",
     "read_training",
     "save_weights",
 ]
@@ -68,6 +69,25 @@ def read_training(where: str, default: Training, changes: Any) -> Training:
     if isinstance(changes, Mapping) and "seed" in changes:
         raise ArgumentError(f"{where}: leave seed out: batches follow the seed of the network")
     return replaced(where, default, changes)
+
+
+def read_pruned_training(where: str, finish: Training, changes: Any) -> Training:
+    """Returns the training of pruned networks: that of the dense reference, with some changes.
+
+    Args:
+        where: The place of the table of changes, for messages.
+        finish: Training of the dense reference.
+        changes: The table.
+
+    Raises:
+        ArgumentError: As `read_training`, and if they would train longer or shorter.
+    """
+    if isinstance(changes, Mapping) and "steps" in changes:
+        raise ArgumentError(
+            f"{where}.steps: trials are as long as [finish] says, so that they compare with the"
+            " dense reference; change it there"
+        )
+    return read_training(where, finish, changes)
 
 
 def check_teacher(teacher: Any) -> None:

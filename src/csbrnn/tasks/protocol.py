@@ -24,6 +24,7 @@ from csbrnn.tasks.fine_tuning import (
     check_teacher,
     fine_tuning_of,
     load_weights,
+    read_pruned_training,
     read_training,
     save_weights,
 )
@@ -108,12 +109,6 @@ class TrainingProtocol:
         method = tables.get("method")
         if not isinstance(method, Mapping):
             raise ArgumentError("[method] must say how to prune, such as method = {name = ...}")
-        changes = method.get("training", {})
-        if isinstance(changes, Mapping) and "steps" in changes:
-            raise ArgumentError(
-                "method.training.steps: pruned networks train as long as [finish] says, so that"
-                " they compare with the dense one; change it there"
-            )
         dropout = method.get("dropout")
         if dropout is not None:
             replace(task.network, dropout=dropout)  # refuses what is out of range
@@ -125,7 +120,7 @@ class TrainingProtocol:
             task,
             start,
             finish,
-            read_training("method.training", finish, changes),
+            read_pruned_training("method.training", finish, method.get("training", {})),
             {key: value for key, value in method.items() if key not in METHOD_KEYS},
             dropout,
             teacher,

@@ -153,7 +153,7 @@ typedef struct {
 /* Sixteen strips of 8, 4, 2 or 1 rows form a bundle. A line has the next two columns of each strip, in
  * int8 four, and the weights of these columns row by row: of one row of every strip. */
 typedef struct {
-    uint32_t row[16]; /* first of each strip; NONE for those that the last bundle lacks */
+    uint32_t row[16]; /* first of each; of those that the last bundle lacks NONE, in int8 a row behind all */
     uint32_t lines;
 } csbrnn_bundle_head;
 

@@ -1,5 +1,5 @@
-/* Bundles of weights in one number format: included by kernels_product.h and kernels_many.h once for
- * each, as kernels_sections.h is. */
+/* Bundles of weights in one number format, for one vector or for several: included by
+ * kernels_product.h and kernels_many.h once for each, as kernels_sections.h is. */
 
 /* y += one bundle: sixteen strips of up to 8 rows. A line finds the next two operands of every strip;
  * each of its tiles has one row of them all. So a lane belongs to one strip, and what a look-up costs
@@ -40,4 +40,23 @@ static inline void NAMED(bundle_of)(unsigned group, unsigned windows, const csbr
                                     const WEIGHT *values, const float *x, float *y) {
     if (VL != 16 || windows == 4) NAMED(bundle)(group, 4, head, numbers, start, values, x, y);
     else NAMED(bundle)(group, 8, head, numbers, start, values, x, y);
+}
+
+/* A section, for the memories of `count` lanes: bundle by bundle, whose weights stay in the
+ * first-level cache from lane to lane. */
+static inline void NAMED(bundles_many)(unsigned group, const csbrnn_section *s,
+                                       const unsigned char *image, uint32_t destination,
+                                       float *const *lanes, size_t count) {
+    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
+    const uint16_t *numbers = CSBRNN_ARRAY(uint16_t, image, s->indices);
+    const uint16_t *start = csbrnn_line_starts(s, image);
+    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
+    for (uint32_t k = 0; k < s->count; k++, head++) {
+        for (size_t l = 0; l < count; l++)
+            NAMED(bundle_of)(group, s->windows, head, numbers, start, values,
+                             lanes[l] + s->source, lanes[l] + destination);
+        numbers += (size_t)head->lines * CSBRNN_STRIP;
+        start += head->lines;
+        values += (size_t)head->lines * group * 32;
+    }
 }

@@ -77,6 +77,7 @@ static inline size_t dense_columns(size_t columns, size_t first) {
 #define LOAD_PAIRS v_load_pairs
 #define NAMED(function) function##_fp32
 #include "kernels_many_sections.h"
+#include "kernels_bundles.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
 #undef LOAD_PAIRS
@@ -86,6 +87,7 @@ static inline size_t dense_columns(size_t columns, size_t first) {
 #define LOAD_PAIRS v_load_bf16_pairs
 #define NAMED(function) function##_bf16
 #include "kernels_many_sections.h"
+#include "kernels_bundles.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
 #undef LOAD_PAIRS

@@ -199,26 +199,6 @@ static inline void NAMED(strips_many)(unsigned group, const csbrnn_section *s,
     }
 }
 
-#include "kernels_bundles.h"
-
-/* Bundle by bundle, whose weights stay in the first-level cache from lane to lane. */
-static inline void NAMED(bundles_many)(unsigned group, const csbrnn_section *s,
-                                const unsigned char *image, uint32_t destination,
-                                float *const *lanes, size_t count) {
-    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
-    const uint16_t *numbers = CSBRNN_ARRAY(uint16_t, image, s->indices);
-    const uint16_t *start = csbrnn_line_starts(s, image);
-    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
-    for (uint32_t k = 0; k < s->count; k++, head++) {
-        for (size_t l = 0; l < count; l++)
-            NAMED(bundle_of)(group, s->windows, head, numbers, start, values,
-                             lanes[l] + s->source, lanes[l] + destination);
-        numbers += (size_t)head->lines * CSBRNN_STRIP;
-        start += head->lines;
-        values += (size_t)head->lines * group * 32;
-    }
-}
-
 static inline void NAMED(blocks_many)(unsigned rows, const csbrnn_section *s, const unsigned char *image,
                                uint32_t destination, float *const *lanes, size_t count) {
     const csbrnn_block_head *head = CSBRNN_ARRAY(csbrnn_block_head, image, s->heads);

@@ -15,6 +15,7 @@
 #define LOAD_PAIRS v_load_pairs
 #define NAMED(function) function##_fp32
 #include "kernels_sections.h"
+#include "kernels_bundles.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
 #undef LOAD_PAIRS
@@ -24,11 +25,15 @@
 #define LOAD_PAIRS v_load_bf16_pairs
 #define NAMED(function) function##_bf16
 #include "kernels_sections.h"
+#include "kernels_bundles.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
 #undef LOAD_PAIRS
 #undef NAMED
 
+/* Bundles are the same for one vector and for several. */
+#define BUNDLES(rows, format) \
+    bundles_many_##format(rows, section, image, in->a, &frame->memory, 1); break
 /* One section; `format` is fp32 or bf16. */
 #define SECTION_PRODUCT(format)                                                               \
     switch (section->kind * 64u + section->group) {                                           \
@@ -36,10 +41,10 @@
         case CSBRNN_STRIPS * 64 + 16: strips_##format(16, section, image, x, y); break;       \
         case CSBRNN_STRIPS * 64 + 8: strips_##format(8, section, image, x, y); break;         \
         case CSBRNN_STRIPS * 64 + 4: strips_##format(4, section, image, x, y); break;         \
-        case CSBRNN_BUNDLES * 64 + 8: bundles_##format(8, section, image, x, y); break;       \
-        case CSBRNN_BUNDLES * 64 + 4: bundles_##format(4, section, image, x, y); break;       \
-        case CSBRNN_BUNDLES * 64 + 2: bundles_##format(2, section, image, x, y); break;       \
-        case CSBRNN_BUNDLES * 64 + 1: bundles_##format(1, section, image, x, y); break;       \
+        case CSBRNN_BUNDLES * 64 + 8: BUNDLES(8, format);                                     \
+        case CSBRNN_BUNDLES * 64 + 4: BUNDLES(4, format);                                     \
+        case CSBRNN_BUNDLES * 64 + 2: BUNDLES(2, format);                                     \
+        case CSBRNN_BUNDLES * 64 + 1: BUNDLES(1, format);                                     \
         case CSBRNN_BLOCKS * 64 + 4: blocks_##format(4, section, image, x, y); break;         \
         case CSBRNN_BLOCKS * 64 + 8: blocks_##format(8, section, image, x, y); break;         \
         case CSBRNN_BLOCKS * 64 + 12: blocks_##format(12, section, image, x, y); break;       \

@@ -68,22 +68,6 @@ static inline void NAMED(strips)(unsigned group, const csbrnn_section *s,
     }
 }
 
-#include "kernels_bundles.h"
-
-static inline void NAMED(bundles)(unsigned group, const csbrnn_section *s,
-                                  const unsigned char *image, const float *x, float *y) {
-    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
-    const uint16_t *numbers = CSBRNN_ARRAY(uint16_t, image, s->indices);
-    const uint16_t *start = csbrnn_line_starts(s, image);
-    const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
-    for (uint32_t k = 0; k < s->count; k++, head++) {
-        NAMED(bundle_of)(group, s->windows, head, numbers, start, values, x, y);
-        numbers += (size_t)head->lines * CSBRNN_STRIP;
-        start += head->lines;
-        values += (size_t)head->lines * group * 32;
-    }
-}
-
 /* Two columns, `step` floats apart, of a dense strip. */
 static inline void NAMED(dense_pair)(tile *even, tile *odd, const WEIGHT *values, size_t step,
                                      vf x0, vf x1) {

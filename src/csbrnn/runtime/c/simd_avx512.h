@@ -143,7 +143,7 @@ static inline void transpose4(__m512i *a, __m512i *b, __m512i *c, __m512i *d) {
 }
 
 /* Adds to y, from each strip's first row on, its lanes of a .. d (of a and b only, if `two`): strip
- * by strip, for rows that one lacks may be a later one's. */
+ * by strip, until one is lacking. */
 static inline void v_add_columns(float *y, const uint32_t *row, int two, vf a, vf b, vf c, vf d) {
     __m512i strips[4] = {_mm512_castps_si512(a), _mm512_castps_si512(b), _mm512_castps_si512(c),
                          _mm512_castps_si512(d)};
