@@ -102,7 +102,7 @@ def test_records_are_those_of_the_header_file(tmp_path):
     asserts += [f'_Static_assert({name} == {value}u, "{name}");' for name, value in names.items()]
     source = tmp_path / "layout_check.c"
     source.write_text('#include "image.h"\n' + "\n".join(asserts) + "\nint main(void){return 0;}\n")
-    native.build(tmp_path / "layout", source, library=())
+    native.build(tmp_path / "layout", source)
 
 
 def test_padding_a_strip_is_exact():

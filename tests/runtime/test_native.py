@@ -69,8 +69,8 @@ def check_run(program, cases, tmp_path, *, threads=1, isa="-", before=(), enviro
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("flags", [("-O3",), ("-O0",), ("-O2", "-DCSBRNN_NO_SIMD")], ids=" ".join)
-def test_builds_without_warnings_and_runs(compiler, flags, cases, tmp_path):
-    program = native.build(tmp_path / "run", "harness_run.c", *flags, compiler=compiler)
+def test_builds_without_warnings_and_runs(compiler, flags, build, cases, tmp_path):
+    program = build("harness_run.c", *flags, compiler=compiler)
     isas = check_run(program, cases, tmp_path)
     assert isas == {"baseline"} or "-DCSBRNN_NO_SIMD" not in flags
     check_run(program, cases, tmp_path, threads=3)
@@ -101,24 +101,19 @@ def test_all_but_the_pool_is_cxx_too(compiler):
 @pytest.mark.parametrize(
     ("flags", "isa"), [(("-O2",), "neon"), (("-O2",), "baseline"), (("-DCSBRNN_NO_SIMD",), "-")]
 )
-def test_aarch64(flags, isa, cases, tmp_path):
+def test_aarch64(flags, isa, build, cases, tmp_path):
     """Under qemu: NEON, the compiler's vectors, and plain C."""
     native.require("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    program = native.build(
-        tmp_path / "run", "harness_run.c", "-static", *flags, compiler="aarch64-linux-gnu-gcc"
-    )
+    program = build("harness_run.c", *flags, compiler="aarch64-linux-gnu-gcc", link=("-static",))
     isas = check_run(program, cases, tmp_path, isa=isa, before=("qemu-aarch64",))
     assert isas == {isa if isa != "-" else "baseline"}
     check_run(program, cases, tmp_path, isa=isa, threads=3, before=("qemu-aarch64",))
 
 
-SANITIZE = ("-O1", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
-
-
 @pytest.mark.slow
-def test_hostile_images_with_address_and_undefined_behaviour_sanitizers(cases, tmp_path):
-    flags = (*SANITIZE, "-fsanitize=address,undefined")
-    program = native.build(tmp_path / "fuzz", "harness_fuzz.c", *flags)
+def test_hostile_images_with_address_and_undefined_behaviour_sanitizers(build, cases, tmp_path):
+    flags = (*native.SANITIZE, "-fsanitize=address,undefined")
+    program = build("harness_fuzz.c", *flags)
     refused = run = 0
     for seed, (base, _) in enumerate(cases.values()):
         for parts in (1, 3):
@@ -131,18 +126,18 @@ def test_hostile_images_with_address_and_undefined_behaviour_sanitizers(cases, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_sanitized_runs(cases, tmp_path, compiler):
+def test_sanitized_runs(build, cases, tmp_path, compiler):
     native.require_sanitizers(compiler, tmp_path)
-    flags = (*SANITIZE, "-fsanitize=address,undefined")
-    program = native.build(tmp_path / compiler, "harness_run.c", *flags, compiler=compiler)
+    flags = (*native.SANITIZE, "-fsanitize=address,undefined")
+    program = build("harness_run.c", *flags, compiler=compiler)
     for isa in ("-", "avx2", "baseline") if os.uname().machine == "x86_64" else ("-",):
         check_run(program, cases, tmp_path, isa=isa)
         check_run(program, cases, tmp_path, isa=isa, threads=3)
 
 
 @pytest.mark.slow
-def test_threads_with_thread_sanitizer(cases, tmp_path):
-    program = native.build(tmp_path / "tsan", "harness_run.c", *SANITIZE, "-fsanitize=thread")
+def test_threads_with_thread_sanitizer(build, cases, tmp_path):
+    program = build("harness_run.c", *native.SANITIZE, "-fsanitize=thread")
     for threads in (2, 3):
         check_run(program, cases, tmp_path, threads=threads)
 
@@ -151,9 +146,9 @@ FORBIDDEN = ("malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_a
              "pthread_mutex_lock", "pthread_cond_wait", "pthread_create")  # fmt: skip
 
 
-def test_a_step_neither_allocates_nor_locks(cases, tmp_path):
+def test_a_step_neither_allocates_nor_locks(build, cases, tmp_path):
     wraps = [f"-Wl,--wrap={name}" for name in FORBIDDEN]
-    program = native.build(tmp_path / "count", "harness_count.c", "-O2", *wraps)
+    program = build("harness_count.c", "-O2", link=wraps)
     for name, (base, _) in cases.items():
         if name == "branches":  # not causal
             continue

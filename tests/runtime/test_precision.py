@@ -278,34 +278,33 @@ def check_run(program, cases, tmp_path, *, isa="-", before=()):
     [("-O3",), ("-O0",), ("-O2", "-DCSBRNN_NO_SIMD"), ("-O3", "-std=gnu11", "-ffp-contract=fast")],
     ids=" ".join,
 )
-def test_compilers_agree_to_the_last_bit(compiler, flags, cases, tmp_path):
-    program = native.build(tmp_path / "run", "harness_run.c", *flags, compiler=compiler)
+def test_compilers_agree_to_the_last_bit(compiler, flags, build, cases, tmp_path):
+    program = build("harness_run.c", *flags, compiler=compiler)
     plain = "-DCSBRNN_NO_SIMD" in flags
     for isa in ("-",) if plain else ISAS:
         check_run(program, cases, tmp_path, isa=isa)
 
 
 @pytest.mark.parametrize("isa", ["neon_dot", "neon", "baseline"])
-def test_aarch64_agrees_to_the_last_bit(isa, cases, tmp_path):
+def test_aarch64_agrees_to_the_last_bit(isa, build, cases, tmp_path):
     native.require("aarch64-linux-gnu-gcc", "qemu-aarch64")
-    program = native.build(
-        tmp_path / "run", "harness_run.c", "-O2", "-static", compiler="aarch64-linux-gnu-gcc"
-    )
+    compiler = "aarch64-linux-gnu-gcc"
+    program = build("harness_run.c", "-O2", compiler=compiler, link=("-static",))
     check_run(program, cases, tmp_path, isa=isa, before=("qemu-aarch64",))
 
 
 @pytest.mark.slow
-def test_sanitizers(cases, tmp_path):
-    flags = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
-    program = native.build(tmp_path / "run", "harness_run.c", *flags)
+def test_sanitizers(build, cases, tmp_path):
+    flags = (*native.SANITIZE, "-fsanitize=address,undefined")
+    program = build("harness_run.c", *flags)
     for isa in ISAS if os.uname().machine == "x86_64" else ("-",):
         check_run(program, cases, tmp_path, isa=isa)
 
 
 @pytest.mark.slow
-def test_hostile_images(cases, tmp_path):
-    flags = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
-    program = native.build(tmp_path / "fuzz", "harness_fuzz.c", *flags)
+def test_hostile_images(build, cases, tmp_path):
+    flags = (*native.SANITIZE, "-fsanitize=address,undefined")
+    program = build("harness_fuzz.c", *flags)
     refused = run = 0
     for seed, (base, _) in enumerate(cases.values()):
         for parts in (1, 3):
@@ -337,7 +336,7 @@ def test_records_are_those_of_the_header_file(tmp_path):
     source.write_text(
         '#include "image.h"\n' + "\n".join(asserts) + f"\nint main(void) {{ return !({sizes}1); }}"
     )
-    native.run(native.build(tmp_path / "check", source, library=()))
+    native.run(native.build(tmp_path / "check", source))
 
 
 DAMAGE = {

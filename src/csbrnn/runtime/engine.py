@@ -40,7 +40,8 @@ def compile(model: PackedModel | Program, threads: int = 1, isa: str | None = No
 
     Args:
         model: A packed model, or a program lowered from one.
-        threads: Threads that share the work of each step, the caller included.
+        threads: Threads that share the work of each step, the caller included. Where blocks with
+            free rows are not int8, last bits depend on their number.
         isa: Instruction set, one of `available_isas`; by default the best, or the one named by the
             environment variable ``CSBRNN_ISA``.
 
