@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import numbers
 import re
 from collections.abc import Collection, Iterable
 from typing import Any, TypeGuard
 
-__all__ = ["is_file_name", "is_finite", "is_integer", "is_number", "unknown_keys"]
+__all__ = [
+    "is_file_name",
+    "is_finite",
+    "is_integer",
+    "is_number",
+    "make_plain",
+    "plain_number",
+    "unknown_keys",
+]
 
 
 def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
@@ -25,6 +35,24 @@ def is_number(value: object) -> TypeGuard[int | float]:
 def is_finite(value: object, least: float | None = None) -> TypeGuard[int | float]:
     """Returns whether a value is a finite number, of at least ``least``."""
     return is_number(value) and math.isfinite(value) and (least is None or value >= least)
+
+
+def plain_number(value: Any) -> Any:
+    """Returns a number of NumPy (``np.int64(8)``) as Python's own, anything else as it is.
+
+    JSON and TOML know only those.
+    """
+    if isinstance(value, int | float):
+        return float(value) if isinstance(value, float) else value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
+
+
+def make_plain(settings: Any) -> None:
+    """Makes the numbers among a dataclass's fields Python's own; to be called before checks."""
+    for field in dataclasses.fields(settings):
+        object.__setattr__(settings, field.name, plain_number(getattr(settings, field.name)))
 
 
 def is_file_name(value: object) -> TypeGuard[str]:

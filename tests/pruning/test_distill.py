@@ -142,6 +142,40 @@ def test_refusals():
         distilled(model)
 
 
+def test_what_has_no_distribution_is_refused():
+    class Counting(Tagger):
+        def forward(self, x):
+            return super().forward(x)[..., :1]
+
+    for model, options in ((Counting(), {}), (Tagger(), {"settings": Distillation(class_dim=3)})):
+        distilled(model, **options)
+        with pytest.raises(RecipeError, match=r"two classes or more, along class_dim.*\(4, 6, "):
+            model(batch(0)[0])
+
+
+def test_a_loss_among_the_outputs_is_passed_over():
+    class WithLoss(Tagger):
+        def forward(self, x):
+            logits = super().forward(x)
+            return {"loss": logits.mean(), "logits": logits}
+
+    model, pruner = distilled(WithLoss(), Distillation(1.0), OneShot())
+    model(batch(0)[0])
+    assert float(pruner.loss(torch.zeros(())).detach()) > 1e-4
+
+
+def test_a_teacher_that_shares_weights_is_refused_and_nothing_is_frozen():
+    model, teacher = Tagger(), Tagger()
+    teacher.head = model.head
+    for other in (teacher, nn.DataParallel(model)):
+        with pytest.raises(
+            RecipeError, match=r"they share (head|encoder)\.\w+: it would be frozen"
+        ):
+            distilled(model, teacher=other)
+        assert all(p.requires_grad for p in model.parameters())
+        assert model.training
+
+
 class Streaming(Tagger):
     """A tagger whose caller carries the states from one piece of a stream to the next."""
 
@@ -174,6 +208,45 @@ def test_the_teacher_goes_on_from_its_own_states(carry):
         torch.testing.assert_close(loss, divergence)
         pruner.step()
         states = tuple(s.detach().clone() if carry == "cloned" else s.detach() for s in states)
+
+
+def test_the_teachers_states_are_in_a_checkpoint():
+    """Truncated backpropagation through time goes on as if it had not been interrupted."""
+
+    def losses(model, pruner, optimizer, states, xs):
+        found = []
+        for x in xs:
+            logits, states = model(x, states)
+            loss = pruner.loss(task_loss(logits, batch(0)[1]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            pruner.step()
+            states = tuple(s.detach() for s in states)
+            found.append(float(loss.detach()))
+        return found, states
+
+    def begin():
+        model, pruner = distilled(Streaming(), select=lambda output: output[0])
+        return model, pruner, torch.optim.SGD(model.parameters(), lr=0.5)
+
+    xs = pieces(6)
+    model, pruner, optimizer = begin()
+    _, states = losses(model, pruner, optimizer, None, xs[:3])
+    saved = copy.deepcopy((model.state_dict(), pruner.state_dict(), states))
+    expected, _ = losses(model, pruner, optimizer, states, xs[3:])
+    model, pruner, optimizer = begin()
+    model.load_state_dict(saved[0])
+    pruner.load_state_dict(saved[1])
+    assert losses(model, pruner, optimizer, saved[2], xs[3:])[0] == expected
+
+
+def test_a_checkpoint_goes_with_its_kind_of_teacher():
+    copied, own = distilled()[1], distilled(teacher=Tagger())[1]
+    with pytest.raises(RecipeError, match="with a teacher of your own, which it does not hold"):
+        copied.load_state_dict(own.state_dict())
+    with pytest.raises(RecipeError, match="a copy of the model; leave out teacher="):
+        own.load_state_dict(copied.state_dict())
 
 
 def test_states_from_elsewhere_are_told():

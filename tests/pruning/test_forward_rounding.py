@@ -490,6 +490,16 @@ def test_resuming_repeats_training_bit_for_bit(stop):
 
 
 @pytest.mark.usefixtures("_native_lstm")
+def test_parameters_of_another_call_are_refused():
+    """They would be hidden by the rounded ones, and gradients be those of other weights."""
+    model = Tagger()
+    prune_(model, recipe(OneShot(), precision="int8"))
+    others = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    with pytest.raises(CsbrnnError, match="functional_call gave it"):
+        torch.func.functional_call(model, others, batch(0)[0])
+    assert model(batch(0)[0]).any()
+
+
 def test_mixed_precision_clipping_and_accumulation():
     model = Tagger()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

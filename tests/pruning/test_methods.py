@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from csbrnn.errors import RecipeError
-from csbrnn.patterns import CSB, NM, BlockCirculant, Pattern, Unstructured
+from csbrnn.patterns import CSB, NM, BlockCirculant, Pattern, RowColumn, Unstructured
 from csbrnn.pruning import ADMM, Gradual, OneShot, Recipe, prune_
 from csbrnn.pruning.state import PruningState
 from csbrnn.pruning.targets import find_targets
@@ -69,6 +69,20 @@ def test_gradual_follows_its_schedule():
 def admm_state(model, **options):
     state = PruningState(find_targets(model, recipe(**options)), "matrix")
     return state, CSB((4, 4))
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(), CSB((4, 4)), RowColumn()], ids=str)
+def test_what_gradual_pruning_dropped_never_comes_back(pattern):
+    """Adam's momentum moves a dropped weight off zero before the next pruning looks at it."""
+    model = Tagger()
+    pruner = prune_(model, recipe(Gradual(0, 30, 1), pattern=pattern))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    dropped = torch.zeros_like(model.encoder.weight_hh_l0, dtype=torch.bool)
+    for number in range(30):
+        train(model, optimizer, pruner, 1, number)
+        now = model.encoder.weight_hh_l0.detach() == 0
+        assert not bool((dropped & ~now).any())
+        dropped = now
 
 
 def test_admm_is_the_textbook_iteration():

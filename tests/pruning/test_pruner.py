@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 
 import pytest
 import torch
@@ -173,9 +174,9 @@ def test_mixed_precision_clipping_and_accumulation(inside):
         for part in range(2):
             x, labels = batch(2 * number + part)
             with torch.autocast("cpu", torch.bfloat16):
-                task = task_loss(model(x), labels) / 2
-                loss = pruner.loss(task) if inside else None
-            loss = pruner.loss(task) if loss is None else loss
+                task = task_loss(model(x), labels)
+                loss = pruner.loss(task) / 2 if inside else None
+            loss = pruner.loss(task) / 2 if loss is None else loss
             assert loss.dtype == torch.float32
             scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
@@ -186,6 +187,22 @@ def test_mixed_precision_clipping_and_accumulation(inside):
         pruner.step()
     assert pruner.complete
     assert pruner.report().density == 0.25
+
+
+def test_gradients_of_parts_of_a_batch_add_up_to_those_of_all_of_it():
+    """The penalty and the teacher's share are divided as the task's loss is."""
+    x, labels = batch(0)
+    gradients = []
+    torch.manual_seed(1)
+    dense, teacher = Tagger(), Tagger()
+    for parts in (1, 4):
+        model = copy.deepcopy(dense)
+        plan = recipe(ADMM(4, 2, interval=1, rho=0.1), distill=Distillation())
+        pruner = prune_(model, plan, teacher=teacher)
+        for some, their_labels in zip(x.chunk(parts), labels.chunk(parts), strict=True):
+            (pruner.loss(task_loss(model(some), their_labels)) / parts).backward()
+        gradients.append(model.encoder.weight_hh_l0.grad)
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.usefixtures("_native_lstm")
@@ -308,6 +325,14 @@ def test_weights_overwritten_after_prune_are_refused(options):
     loss = task_loss(model(batch(0)[0]), batch(0)[1])
     with pytest.raises(RecipeError, match="must start from the weights that prune_ saw"):
         pruner.loss(loss)
+    pruner.detach()
+    pruner = prune_(model, recipe(**options))
+    model.load_state_dict(Tagger().state_dict())
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(RecipeError, match="must start from the weights that prune_ saw"),
+    ):
+        pruner.finalize()
 
 
 def test_weights_may_be_overwritten_where_nothing_was_derived_from_them():

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,6 +45,18 @@ def test_plain_data_round_trip(recipe):
     data = json.loads(json.dumps(recipe.to_dict()))
     assert Recipe.from_dict(data) == recipe
     assert hash(Recipe.from_dict(data)) == hash(recipe)
+
+
+def test_numbers_of_numpy_are_numbers():
+    plan = Recipe(
+        CSB((np.int64(4), np.int64(8)), np.int32(2)),
+        pruning_rate=np.int64(8),
+        method=ADMM(np.int32(5), np.int64(5), interval=np.int64(1), rho=np.float32(0.5)),
+        densities={"a": np.float32(0.5)},
+    )
+    assert plan == Recipe.from_dict(json.loads(json.dumps(plan.to_dict())))
+    with pytest.raises(RecipeError, match="at least 1, not True"):
+        Recipe("unstructured", pruning_rate=True, method=OneShot())
 
 
 def test_what_a_toml_file_holds():

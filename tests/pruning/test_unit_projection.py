@@ -137,7 +137,7 @@ def test_linear_units_too():
 def test_the_group_lasso_of_a_unit():
     """Its rows and its columns, over all matrices, as one group."""
     model = Tagger(hidden=3)
-    pruner = prune_(model, units(GroupLasso(1.0, 3)))
+    pruner = prune_(model, units(GroupLasso(1.0, 3), density=0.5))
     ih, hh = (w.detach() for w in (model.encoder.weight_ih_l0, model.encoder.weight_hh_l0))
     expected = 0.0
     for unit in range(3):
@@ -173,7 +173,7 @@ def test_a_cell_that_does_not_rest_at_zero():
 
 
 def test_diverged_weights_and_tiny_densities():
-    with pytest.raises(ArgumentError, match=r"one unit each is a density of 0.02"):
+    with pytest.raises(RecipeError, match=r"one unit each is a density of 0.02"):
         prune_(Tagger(), units(density=0.001))
     model = Tagger()
     pruner = prune_(model, units(OneShot(at=1)))

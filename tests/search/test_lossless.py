@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csbrnn.errors import ArgumentError
+from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.search import Budget, Criterion, Ladder, search
 
 TOLERANT = Criterion(tolerance=0.1)
@@ -31,6 +31,45 @@ def rows(directory):
         {key: value for key, value in json.loads(line).items() if key != "seconds"}
         for line in lines
     ]
+
+
+def refusing(above):
+    def metric(run):
+        if run.pruning_rate is not None and run.pruning_rate > above:
+            raise RecipeError(f"no place for {run.pruning_rate:g}x")
+        return 2.0
+
+    return metric
+
+
+def test_a_rate_that_cannot_be_had_fails_and_the_search_goes_on(tmp_path):
+    said = []
+    find = lambda: search(  # noqa: E731
+        refusing(10), tmp_path, criterion=TOLERANT, seeds=(0, 1), report=said.append
+    )
+    result = find()
+    assert result.pruning_rate == 10
+    assert "12x can't be had: no place for 12x" in said
+    assert [t.pruning_rate for t in result.trials if t.refusal] == [12, 11]
+    assert json.loads((tmp_path / "result.json").read_text())["trials"][2]["refusal"]
+    assert str(find()) == str(result)  # from its log; NaN is not itself
+
+
+def test_a_first_rate_that_cannot_be_had_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="no place for 4x"):
+        search(refusing(3), tmp_path, criterion=TOLERANT, seeds=(0,))
+
+
+def test_an_interrupted_search_leaves_what_it_has_found(tmp_path):
+    def metric(run):
+        if run.pruning_rate == 12:
+            raise KeyboardInterrupt
+        return 2.0
+
+    with pytest.raises(KeyboardInterrupt):
+        search(metric, tmp_path, criterion=TOLERANT, seeds=(0,))
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert (found["pruning_rate"], found["stop"]) == (8, "unfinished")
 
 
 def test_it_finds_the_knee_and_says_so(tmp_path):

@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
+from csbrnn.checks import make_plain
 from csbrnn.patterns.balance import balanced_masks
 from csbrnn.patterns.base import MaskPattern, budget
 from csbrnn.patterns.sizes import check_size
@@ -45,6 +46,7 @@ class BankBalanced(MaskPattern):
     bank_size: int = 64
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_size("bank_size", self.bank_size)
 
     def unit(self, shape: Sequence[int]) -> int:

@@ -9,6 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from csbrnn.checks import make_plain
 from csbrnn.patterns.base import Pattern, importance
 from csbrnn.patterns.block import Tiling, keep_blocks
 from csbrnn.patterns.sizes import check_size
@@ -46,6 +47,7 @@ class BlockCirculant(Pattern):
     block: int = 8
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_size("block", self.block)
 
     @property

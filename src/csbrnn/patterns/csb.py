@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from csbrnn.checks import make_plain
 from csbrnn.errors import ArgumentError
 from csbrnn.patterns.base import MaskPattern, budget
 from csbrnn.patterns.peeling import Peeling, peel
@@ -70,6 +71,7 @@ class CSB(MaskPattern):
     row_group: int = 1
 
     def __post_init__(self) -> None:
+        make_plain(self)
         object.__setattr__(self, "block", parse_block(self.block))
         check_size("row_group", self.row_group)
         rows = self.block[0]

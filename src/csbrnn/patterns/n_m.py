@@ -9,6 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from csbrnn.checks import make_plain
 from csbrnn.errors import ArgumentError
 from csbrnn.patterns.balance import Banks
 from csbrnn.patterns.base import MaskPattern, budget
@@ -49,6 +50,7 @@ class NM(MaskPattern):
     m: int = 4
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_size("n", self.n)
         check_size("m", self.m)
         if self.n > self.m:

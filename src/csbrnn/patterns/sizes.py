@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csbrnn.checks import is_integer
+from csbrnn.checks import is_integer, plain_number
 from csbrnn.errors import ArgumentError
 
 __all__ = ["check_size", "parse_block"]
@@ -27,7 +27,7 @@ def parse_block(block: Any) -> tuple[int | None, int | None]:
         ArgumentError: ``block`` is no pair of sizes.
     """
     sizes = tuple(block) if isinstance(block, (tuple, list)) else ()
-    sizes = tuple(None if size == "all" else size for size in sizes)
+    sizes = tuple(None if size == "all" else plain_number(size) for size in sizes)
     if len(sizes) != 2 or not all(size is None or is_integer(size, 1) for size in sizes):
         raise ArgumentError(
             "block must be two sizes (rows, columns), each a positive integer or None (all),"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from csbrnn.checks import is_number
+from csbrnn.checks import is_number, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
 from csbrnn.pruning.refusal import refuse, step_reasons
@@ -65,6 +65,7 @@ class ADMM(Method):
     ramp_steps: int = 0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         reasons = step_reasons(
             self, admm_steps=1, retrain_steps=0, begin=0, interval=1, ramp_steps=0
         )

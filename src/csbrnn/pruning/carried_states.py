@@ -18,18 +18,19 @@ class CarriedStates:
     that is given the student's would go on from states in which it never would have been.
 
     Attributes:
+        pairs: Those of the last call.
         foreign: Whether something like a state came that the student has not returned last, nor
             is it zero: the teacher got it as it was.
     """
 
     def __init__(self) -> None:
         self.foreign = False
-        self._pairs: list[tuple[Tensor, Tensor]] = []
+        self.pairs: list[tuple[Tensor, Tensor]] = []
 
     def remember(self, student: Any, teacher: Any, logits: Tensor) -> None:
         """Takes what both returned from one call, all tensors but the student's logits."""
         pairs = zip(_tensors(student), _tensors(teacher), strict=False)
-        self._pairs = [
+        self.pairs = [
             (mine.detach(), his.detach())
             for mine, his in pairs
             if mine is not logits and mine.is_floating_point() and mine.shape == his.shape
@@ -50,7 +51,7 @@ class CarriedStates:
     def _of_teacher(self, given: Tensor) -> Tensor:
         alike = [
             (mine, his)
-            for mine, his in self._pairs
+            for mine, his in self.pairs
             if mine.shape == given.shape and mine.dtype == given.dtype
         ]
         for mine, his in alike:

@@ -18,8 +18,16 @@ STATE_VERSION = 1
 """Raised whenever the meaning of a checkpoint's entries changes."""
 
 
-def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
+def check(
+    data: Mapping[str, Any], recipe: Recipe, state: PruningState, copied: bool | None = None
+) -> None:
     """Checks a checkpoint's version, recipe, and the names and shapes of its weights.
+
+    Args:
+        data: The checkpoint.
+        recipe: That at hand.
+        state: That of the pruner that resumes.
+        copied: Whether its teacher is a copy of the model; None if it has none.
 
     Raises:
         RecipeError: They differ from those at hand; the message lists all differences.
@@ -49,6 +57,15 @@ def check(data: Mapping[str, Any], recipe: Recipe, state: PruningState) -> None:
             "a checkpoint must be resumed with the recipe and the model it was written for,"
             f" but {', '.join(differing)} differ; build both as before"
         )
+    had_copy = data["teacher"] is not None
+    if not data["finalized"] and copied is not None and copied != had_copy:
+        raise RecipeError(
+            "the checkpoint holds a teacher that was a copy of the model; leave out teacher= in"
+            " prune_ to resume"
+            if had_copy
+            else "the checkpoint was written with a teacher of your own, which it does not hold;"
+            " give the same teacher= to prune_ to resume"
+        )
 
 
 def _is_whole(data: Mapping[str, Any]) -> bool:
@@ -58,6 +75,7 @@ def _is_whole(data: Mapping[str, Any]) -> bool:
         isinstance(data.get("recipe"), Mapping)
         and isinstance(data.get("finalized"), bool)
         and isinstance(data.get("teacher"), Mapping | None)
+        and _are_pairs(data.get("carried", []))
         and isinstance(state, Mapping)
         and is_integer(state.get("step"), 0)
         and isinstance(state.get("relaxation"), float | None)
@@ -70,6 +88,15 @@ def _is_whole(data: Mapping[str, Any]) -> bool:
         and isinstance(entry.get("variables"), Mapping)
         and all(isinstance(value, Tensor) for value in entry["variables"].values())
         for entry in state["targets"].values()
+    )
+
+
+def _are_pairs(carried: Any) -> bool:
+    return isinstance(carried, list) and all(
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and all(isinstance(tensor, Tensor) for tensor in pair)
+        for pair in carried
     )
 
 

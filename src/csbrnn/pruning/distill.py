@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 from torch.utils.hooks import RemovableHandle
 
-from csbrnn.checks import is_integer, is_number
+from csbrnn.checks import is_integer, is_number, make_plain
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.pruning.carried_states import CarriedStates
 from csbrnn.pruning.refusal import refuse
@@ -48,6 +48,7 @@ class Distillation:
     class_dim: int = -1
 
     def __post_init__(self) -> None:
+        make_plain(self)
         reasons = []
         if not is_number(self.weight) or not 0 < self.weight <= 1:
             reasons.append(f"weight must lie in (0, 1], not {self.weight!r}")
@@ -78,7 +79,7 @@ class Distiller:
         select: Returns the logits of an output; the first tensor found in it, if None.
 
     Raises:
-        RecipeError: The model can't be copied, or is its own teacher.
+        RecipeError: The model can't be copied, or the teacher is the model or has parts of it.
     """
 
     def __init__(
@@ -88,10 +89,10 @@ class Distiller:
         teacher: nn.Module | None = None,
         select: Select | None = None,
     ) -> None:
-        if teacher is model:
+        if teacher is not None and (shared := _shared(model, teacher)):
             raise RecipeError(
-                "the teacher must be another module than the model; leave teacher out to learn"
-                " from a copy"
+                f"the teacher must be another module than the model, but they share {shared}: it"
+                " would be frozen; leave teacher out to learn from a copy, or copy.deepcopy it"
             )
         self.settings = settings
         self.copied = teacher is None
@@ -111,6 +112,7 @@ class Distiller:
         if not model.training or not torch.is_grad_enabled():
             return
         student = self._select(output)
+        self._check_logits(student)
         first = next(self.teacher.parameters(), None)
         if first is not None and first.device != student.device:
             self.teacher.to(student.device)
@@ -153,10 +155,29 @@ class Distiller:
             scale = settings.temperature**2 / max(1, positions)
         return (1 - settings.weight) * task_loss + settings.weight * scale * divergence
 
+    def _check_logits(self, logits: Tensor) -> None:
+        """Refuses what has no distribution over classes: the divergence would always be zero."""
+        dim = self.settings.class_dim
+        if not -logits.ndim <= dim < logits.ndim or logits.shape[dim] < 2:
+            raise RecipeError(
+                f"distillation compares distributions over two classes or more, along class_dim"
+                f" {dim} of the logits, and these are of shape {tuple(logits.shape)}; set"
+                " class_dim, pass select= to prune_ to pick the logits out of the model's output,"
+                " or leave distill out where a single number is learned"
+            )
+
     @property
     def strayed(self) -> bool:
         """Whether the teacher was given states that are not its own."""
         return self._states.foreign
+
+    def states(self) -> list[tuple[Tensor, Tensor]]:
+        """Returns what the next forward pass may give back, for a checkpoint."""
+        return self._states.pairs
+
+    def resume(self, states: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Takes over what :meth:`states` returned."""
+        self._states.pairs = list(states)
 
     def discard(self) -> None:
         """Forgets the captured logits, and the graph they hold."""
@@ -166,6 +187,12 @@ class Distiller:
         """Takes the hook off the model."""
         self.discard()
         self._handle.remove()
+
+
+def _shared(model: nn.Module, teacher: nn.Module) -> str | None:
+    """A parameter that both have, by its name in the model."""
+    taught = {id(parameter) for parameter in teacher.parameters()}
+    return next((n for n, p in model.named_parameters() if id(p) in taught), None)
 
 
 def _copy(model: nn.Module) -> nn.Module:
@@ -190,7 +217,7 @@ def _first_tensor(output: Any) -> Tensor:
 
 def _find_tensor(output: Any) -> Tensor | None:
     if isinstance(output, Tensor):
-        return output if output.is_floating_point() else None
+        return output if output.is_floating_point() and output.ndim else None
     if isinstance(output, Mapping):
         output = output.values()
     elif not isinstance(output, (tuple, list)):

@@ -50,6 +50,14 @@ class RoundedWeight:
     def show(self, precision: Precision) -> None:
         """Puts the rounded weight in all places, for one more user."""
         parameter = self.parameter
+        for module, attribute in self._owners():
+            if module._parameters.get(attribute) is not parameter:
+                raise CsbrnnError(
+                    f"{self.names[0]} is another tensor in this forward pass than the one that is"
+                    f" trained for {precision.name}: torch.func.functional_call gave it, or it was"
+                    " replaced, and the rounded weight would run in its place; train for a"
+                    " precision without either"
+                )
         source = (parameter._version, parameter.data_ptr())
         if self._shown is None or source != self._source:
             if parameter.dtype not in ROUNDING_DTYPES:

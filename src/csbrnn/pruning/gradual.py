@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-from csbrnn.checks import is_number
+from csbrnn.checks import is_number, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
 from csbrnn.pruning.refusal import refuse, step_reasons
@@ -55,6 +55,7 @@ class Gradual(Method):
     regrow_steps: int = 0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         reasons = step_reasons(self, begin=0, end=0, frequency=1, regrow_steps=0)
         if not reasons and self.end < self.begin:
             reasons.append(f"end must not come before begin, but {self.end} < {self.begin}")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from csbrnn.checks import is_number
+from csbrnn.checks import is_number, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import has_groups
 from csbrnn.pruning.method import Method
@@ -60,6 +60,7 @@ class GroupLasso(Method):
     pruning: ThresholdPruning | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         reasons = step_reasons(self, lasso_steps=1, retrain_steps=0, begin=0)
         if not is_number(self.strength) or not 0 < self.strength < float("inf"):
             reasons.append(f"strength must be a positive number, not {self.strength!r}")

@@ -118,7 +118,8 @@ class Pruner:
     def loss(self, task_loss: Tensor) -> Tensor:
         """Returns the loss to train on: the task's, the teacher's and the method's together.
 
-        Call it once for each forward pass, inside or outside of autocast.
+        Call it once for each forward pass, inside or outside of autocast. Where several make one
+        optimizer step, divide what it returns: ``(pruner.loss(task_loss) / parts).backward()``.
 
         Shape:
             task_loss and the result: ``()``.
@@ -197,7 +198,9 @@ class Pruner:
 
         Raises:
             ArgumentError: A weight is not finite.
+            RecipeError: The weights were overwritten since ``prune_``, before any step.
         """
+        self._check_start()
         if self._finalized:
             self._state.enforce()
             self._rounding.project()
@@ -293,24 +296,29 @@ class Pruner:
 
         The teacher is included if it is a copy of the model. Tensors are not copied.
         """
-        teacher = None
-        if self._distiller is not None and self._distiller.copied:
-            teacher = self._distiller.teacher.state_dict()
+        teacher, carried = None, []
+        if self._distiller is not None:
+            carried = self._distiller.states()
+            if self._distiller.copied:
+                teacher = self._distiller.teacher.state_dict()
         return {
             "version": STATE_VERSION,
             "recipe": self.recipe.to_dict(),
             "finalized": self._finalized,
             "state": self._state.to_dict(),
             "teacher": teacher,
+            "carried": carried,
         }
 
     def load_state_dict(self, data: Mapping[str, Any]) -> None:
         """Resumes from a checkpoint; load the model's state as well. Training repeats bit for bit.
 
         Raises:
-            RecipeError: The checkpoint is of another version, recipe or model.
+            RecipeError: The checkpoint is of another version, recipe or model, or the teacher was
+                a copy of the model then and is not now, or the other way round.
         """
-        check(data, self.recipe, self._state)
+        copied = None if self._distiller is None else self._distiller.copied
+        check(data, self.recipe, self._state, copied)
         if self._finalized and not data["finalized"]:
             raise RecipeError(
                 "this pruner was finalized, and the checkpoint was not; resume with a fresh"
@@ -319,8 +327,11 @@ class Pruner:
         self._state.load(dict(data["state"]))
         self._start = None
         self._progress.step = self._state.step
-        if self._distiller is not None and data["teacher"] is not None:
-            self._distiller.teacher.load_state_dict(data["teacher"])
+        if self._distiller is not None:
+            if data["teacher"] is not None:
+                self._distiller.teacher.load_state_dict(data["teacher"])
+            # Older checkpoints have none.
+            self._distiller.resume(data.get("carried", ()))
         if data["finalized"] and not self._finalized:
             self._dismiss_teacher()
             self._finalized = True

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, final
 
-from csbrnn.checks import is_number
+from csbrnn.checks import is_number, plain_number
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.numerics import Precision
 from csbrnn.patterns import Pattern, parse_pattern, pattern_from_dict
@@ -111,7 +111,7 @@ class Recipe:
         reasons: list[str] = []
         fields: dict[str, Any] = {
             "pattern": _read_pattern("pattern", pattern, reasons),
-            "density": _read_density(density, pruning_rate, reasons),
+            "density": _read_density(plain_number(density), plain_number(pruning_rate), reasons),
             "method": method,
             "scope": scope,
             "include": _read_globs("include", include, reasons),
@@ -124,7 +124,7 @@ class Recipe:
             },
             "distill": distill,
             "precision": precision.name if isinstance(precision, Precision) else precision,
-            "quantize_from": quantize_from,
+            "quantize_from": plain_number(quantize_from),
             "keep_fp32": _read_globs("keep_fp32", keep_fp32, reasons),
             "keep_diagonal": keep_diagonal,
             "sensitivities": {
@@ -265,13 +265,14 @@ def _read_table(where: str, value: Any, reasons: list[str]) -> dict[str, Any]:
     if value is None:
         return {}
     if isinstance(value, Mapping) and all(isinstance(glob, str) for glob in value):
-        return dict(value)
+        return {glob: plain_number(item) for glob, item in value.items()}
     reasons.append(f"{where} must be a dictionary from globs, not {value!r}")
     return {}
 
 
 def _read_factors(where: str, value: Any, reasons: list[str]) -> tuple[float, ...]:
     factors = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    factors = tuple(map(plain_number, factors))
     if factors and all(is_number(f) and 0 < f < float("inf") for f in factors):
         return tuple(float(f) for f in factors)
     reasons.append(f"{where} must be a positive number, or one for each gate, not {value!r}")

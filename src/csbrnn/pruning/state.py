@@ -89,9 +89,11 @@ class PruningState:
                 or one for all.
             values: What decides which weights stay, instead of the weights themselves.
         """
+        if values is None:
+            self.enforce()  # what the optimizer's momentum has moved from zero is still dropped
+            values = self.weights()
         self.relaxation = float(max(relaxation) if isinstance(relaxation, Sequence) else relaxation)
-        decisive = self.weights() if values is None else values
-        masks = self._projection.masks(decisive, self._densities(relaxation))
+        masks = self._projection.masks(values, self._densities(relaxation))
         self.dropped = [None if mask is None else mask.logical_not_() for mask in masks]
         if any(mask is None for mask in masks):
             projected = self.project(self.weights(), relaxation)

@@ -161,6 +161,7 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
             "keep_diagonal keeps the diagonals of square gate matrices, and none of the pruned"
             f" weights has them: {', '.join(target.name for target in targets)}"
         )
+    reasons += _too_few_for_diagonals(targets, recipe.scope)
     devices = {str(target.parameter.device) for target in targets}
     if recipe.scope == "global" and len(devices) > 1:
         reasons.append(
@@ -250,6 +251,25 @@ def _why_empty(
         f"a density of {density:g} would leave nothing: {pattern} finds no place for as few as"
         f" {budget(numel, density)} of {numel} weights; keep more, or take a finer pattern"
     )
+
+
+def _too_few_for_diagonals(targets: Sequence[Target], scope: str) -> list[str]:
+    """Why kept diagonals are more than a budget allows."""
+    kept = [t.parameter.shape[0] if t.keep_diagonal else 0 for t in targets]
+    sizes = [t.parameter.numel() for t in targets]
+    if scope == "global":
+        shares = [(", ".join(t.name for t in targets), sum(kept), sum(sizes), targets[0].density)]
+    else:
+        shares = [
+            (t.name, rows // t.pieces, size // t.pieces, t.density)
+            for t, rows, size in zip(targets, kept, sizes, strict=True)
+        ]
+    return [
+        f"{name}: the kept diagonal has {rows} weights, more than the {budget(size, density)} that"
+        f" a density of {density:.4g} allows; raise the density, or leave keep_diagonal out"
+        for name, rows, size, density in shares
+        if rows > budget(size, density)
+    ]
 
 
 def _why_no_values(parameter: nn.Parameter) -> str | None:

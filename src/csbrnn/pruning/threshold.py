@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 import torch
 
-from csbrnn.checks import is_number
+from csbrnn.checks import is_number, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import lowest_kept
 from csbrnn.pruning.method import Method
@@ -66,6 +66,7 @@ class ThresholdPruning(Method):
     final_threshold: float | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         reasons = step_reasons(self, begin=0, ramp=0, end=1, frequency=1)
         if not reasons and not self.begin <= self.ramp <= self.end:
             reasons.append(

@@ -53,8 +53,8 @@ class UnitProjection:
         biases: The vectors that units own.
 
     Raises:
-        RecipeError: The model can't be followed, no unit can go, or units could go only in part;
-            the message lists all reasons.
+        RecipeError: The model can't be followed, no unit can go, units could go only in part, or
+            the density leaves not one; the message lists all reasons.
 
     Reference:
         Wen et al., "Learning Intrinsic Sparse Structures within LSTM" (ICLR 2018), for the
@@ -86,6 +86,10 @@ class UnitProjection:
             if own:
                 self.biases.append(model.get_parameter(units.names[id(weight)][0]))
                 self._bias_uses.append(own)
+        try:
+            self._counts(targets[0].density)
+        except ArgumentError as error:
+            refuse(what, [str(error)])
 
     def masks(self, values: Sequence[Tensor], densities: Sequence[float]) -> list[Tensor]:
         """Returns the masks of the weights to keep; all densities are the same.

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from csbrnn.checks import is_finite, is_integer
-from csbrnn.errors import ArgumentError
+from csbrnn.checks import is_finite, is_integer, make_plain
+from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.files import make_directory, write_json
 from csbrnn.search.criterion import Criterion
 from csbrnn.search.journal import Journal
@@ -68,6 +68,7 @@ class Budget:
     hours: float | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if self.trials is not None and not is_integer(self.trials, 1):
             raise ArgumentError(f"trials must be a whole number, at least 1, not {self.trials!r}")
         if self.hours is not None and not (is_finite(self.hours) and self.hours > 0):
@@ -110,7 +111,8 @@ def search(
 
     Args:
         train_and_evaluate: Trains the network that a `Run` describes and returns its metric on
-            held-out data. A value that is not finite says that training diverged.
+            held-out data. A value that is not finite says that training diverged. A `RecipeError`
+            says that a rate can't be had: the first rate's ends the search, a later one fails.
         directory: For the log and for what runs leave.
         ladder: First rate, step, highest rate.
         criterion: When a network counts as lossless.
@@ -186,32 +188,51 @@ class _Search:
                     break
                 trials.append(self._try(rate, rates.best if warm_start else None, dense))
                 rates.record(rate, trials[-1].verdict.holds)
+                self._write(self._result(metric, dense, trials, rates, "unfinished"))
         except _OutOfTimeError:
             stop = "hours"
-        result = SearchResult(
+        result = self._result(metric, dense, trials, rates, stop)
+        end = {"stop": result.stop, "why": result.why, "pruning_rate": result.pruning_rate}
+        if not self.journal.rows or self.journal.rows[-1] != end:
+            self.journal.append(end)
+        self._write(result)
+        return result
+
+    def _result(
+        self,
+        metric: str,
+        dense: Mapping[int, float],
+        trials: Sequence[RateTrial],
+        rates: RateSearch,
+        stop: Stop,
+    ) -> SearchResult:
+        best = rates.best
+        return SearchResult(
             metric=metric,
             dense=dense,
             trials=tuple(trials),
-            pruning_rate=rates.best,
+            pruning_rate=best,
             directories={}
-            if rates.best is None
-            else {seed: self._place(rates.best, seed) for seed in self.seeds},
+            if best is None
+            else {seed: self._place(best, seed) for seed in self.seeds},
             stop=stop,
             why=rates.why if stop == "step" else self._why(stop),
             seconds=self.spent,
         )
-        self._write(result)
-        return result
 
     def _try(self, rate: float, best: float | None, dense: Mapping[int, float]) -> RateTrial:
         metrics = {seed: self._metric(rate, seed, best) for seed in self.seeds}
         verdict = self.criterion.judge(list(dense.values()), list(metrics.values()))
+        rows = [self.known[rate, seed] for seed in self.seeds]
+        refusal = next((str(row["refusal"]) for row in rows if "refusal" in row), "")
         self.report(
-            f"{rate:g}x {'holds' if verdict.holds else 'fails'}: loss {verdict.loss:+.4f}, "
+            f"{rate:g}x can't be had: {refusal}"
+            if refusal
+            else f"{rate:g}x {'holds' if verdict.holds else 'fails'}: loss {verdict.loss:+.4f}, "
             f"limit {verdict.limit:.4f}"
         )
-        seconds = math.fsum(self.known[rate, seed]["seconds"] for seed in self.seeds)
-        return RateTrial(rate, metrics, verdict, seconds)
+        seconds = math.fsum(row["seconds"] for row in rows)
+        return RateTrial(rate, metrics, verdict, seconds, refusal)
 
     def _metric(self, rate: float | None, seed: int, best: float | None) -> float:
         """The metric of one run: from the journal, or by training."""
@@ -232,7 +253,13 @@ class _Search:
         )
         make_directory(run.directory)
         began = time.monotonic()
-        value = float(self.train_and_evaluate(run))
+        refusal: dict[str, str] = {}
+        try:
+            value = float(self.train_and_evaluate(run))
+        except RecipeError as error:
+            if not any(known is not None for known, _ in self.known):
+                raise  # no rate has been trained: the recipe is wrong, not the rate
+            value, refusal = math.nan, {"refusal": str(error)}
         seconds = time.monotonic() - began
         metric = value if math.isfinite(value) else None
         row = {
@@ -241,9 +268,11 @@ class _Search:
             "from_rate": best,
             "metric": metric,
             "seconds": round(seconds, 3),
+            **refusal,
         }
         self.journal.append(row)
-        self.report(f"{run}: {'diverged' if metric is None else f'{metric:.4f}'}")
+        if not refusal:
+            self.report(f"{run}: {'diverged' if metric is None else f'{metric:.4f}'}")
         return row
 
     def _place(self, rate: float | None, seed: int) -> str:
@@ -251,13 +280,12 @@ class _Search:
         return f"runs/{'dense' if rate is None else f'{rate:.10g}x'}-seed{seed}"
 
     def _why(self, stop: Stop) -> str:
+        if stop == "unfinished":
+            return "the search goes on, or was interrupted; the same call finishes it"
         if stop == "trials":
             return f"the budget of {self.budget.trials} rates is spent"
         return f"the budget of {self.budget.hours:g} hours is spent"
 
     def _write(self, result: SearchResult) -> None:
-        """Notes the end in the log, and replaces the result file at once or not at all."""
-        end = {"stop": result.stop, "why": result.why, "pruning_rate": result.pruning_rate}
-        if not self.journal.rows or self.journal.rows[-1] != end:
-            self.journal.append(end)
+        """Replaces the result file at once or not at all."""
         write_json(self.directory / RESULT, result.to_dict())

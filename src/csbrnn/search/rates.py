@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, final
 
-from csbrnn.checks import is_number
+from csbrnn.checks import is_number, make_plain
 from csbrnn.errors import ArgumentError
 
 __all__ = ["STEP_SHARE", "Ladder", "RateSearch"]
@@ -44,6 +44,7 @@ class Ladder:
     max_rate: float = 1024.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         reasons = [
             f"{name} must be a finite number above {least:g}, not {value!r}"
             for name, value, least in (

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RateTrial", "SearchResult", "Stop"]
 
-Stop = Literal["step", "trials", "hours"]
-"""Why a search stopped: no rate left to try, or a budget."""
+Stop = Literal["step", "trials", "hours", "unfinished"]
+"""Why a search stopped: no rate left to try, or a budget; or it did not stop yet."""
 
 
 @final
@@ -25,15 +25,17 @@ class RateTrial:
 
     Attributes:
         pruning_rate: Weights before / weights after, as asked for.
-        metrics: By seed. NaN or infinite where training diverged.
+        metrics: By seed. NaN or infinite where training diverged or could not be.
         verdict: Whether it holds.
         seconds: Time that the runs took, without what kills have cost.
+        refusal: Why the rate can't be had; empty where it can.
     """
 
     pruning_rate: float
     metrics: Mapping[int, float]
     verdict: Verdict
     seconds: float
+    refusal: str = ""
 
 
 @final
@@ -83,7 +85,7 @@ class SearchResult:
                 _values(trial.metrics),
                 f"{verdict.loss:+.4f}",
                 f"{verdict.limit:.4f}",
-                "holds" if verdict.holds else "fails",
+                "can't be had" if trial.refusal else "holds" if verdict.holds else "fails",
             )
         found = "none" if self.pruning_rate is None else f"{self.pruning_rate:g}x"
         table.caption = f"Highest rate that held: {found}. Stopped: {self.why}."
