@@ -52,6 +52,24 @@ def test_tiles_are_rounded_up():
     assert lock_step_cycles(linear(weight, (4, 4)), SQUARE, sharing=False) == 4
 
 
+def test_a_matrix_that_several_products_read_counts_for_each():
+    matrix = DenseMatrix(np.ones((64, 64), np.float32))
+    layers = (Linear("a", ("input",), matrix), Linear("b", ("a",), matrix))
+    step = fixed_step(PackedModel(layers, Features(64), "b"), SQUARE)
+    assert lock_step_cycles(step, SQUARE, sharing=False) == 2 * 64 * 64 // 16
+    assert baselines(step, SQUARE)["lock_step"]["utilization"] == 1
+
+
+def test_a_network_without_weights_left():
+    found = baselines(linear(np.zeros((8, 8), np.float32), (4, 4)), SQUARE)
+    assert found["lock_step"] | {"what": ""} == {"cycles": 0, "utilization": 0.0, "what": ""}
+    assert {name: other["what"] for name, other in found.items()} == {
+        "lock_step": "products alone, at best",
+        "lock_step_neighbours": "products alone, at best",
+        "unbalanced": "the whole step",
+    }
+
+
 def test_all_of_them_on_one_network():
     model = random_model(Stack(LSTM, 32, 128), Layout((16, 16)), 8.0)
     step = fixed_step(model, SQUARE)

@@ -1,6 +1,7 @@
 """What inspect says of matrices in each format."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from csbrnn.commands.inspect import inspect_model
 from csbrnn.formats import (
     BSRMatrix,
     CirculantMatrix,
+    CSBMatrix,
     CSRMatrix,
     DenseMatrix,
     SparseBanksMatrix,
@@ -55,6 +57,13 @@ def test_every_format_is_named_with_its_parameters(model):
             matrix.index_bits,
         )
         assert (row.blocks is None) == (name != "d")
+
+
+def test_a_model_of_which_nothing_is_left_has_no_rate(tmp_path):
+    matrix = CSBMatrix.from_dense(np.zeros((8, 8), np.float32), (4, 4))
+    inspection = inspect_model(PackedModel((Linear("l", ("input",), matrix),), Features(8), "l"))
+    assert json.loads(json.dumps(inspection.to_dict(), allow_nan=False))["pruning_rate"] is None
+    assert inspection.sizes().columns[2].footer == "-"
 
 
 def test_the_tables_show_them(model):

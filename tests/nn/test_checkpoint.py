@@ -171,6 +171,38 @@ def two_linear():
 
 
 @pytest.mark.parametrize(
+    ("name", "shape", "reason"),
+    [
+        ("weight_hr_l0", (8, 4), "fewer after a projection, not 4 and 8"),
+        ("weight_hh_l0", (4, 0), "there must be units"),
+        ("weight_ih_l99", (16, 4), "numbered from 0 on, 64 at most, not 0, 99"),
+        ("forward.weight", (4, 4), "no module can have a parameter of this name"),
+        (".weight", (4, 4), "no module can have a parameter of this name"),
+    ],
+)
+def test_a_bare_state_dict_that_is_none(tmp_path, name, shape, reason):
+    state = nn.LSTM(4, 4).state_dict() | {name: torch.zeros(shape)}
+    with pytest.raises(UnsupportedModelError, match=reason):
+        load_module(saved(tmp_path / "w.pt", state))
+
+
+def test_weights_of_other_types_are_refused(tmp_path, code):
+    """Integers without their scale, and what fp32 would round; half precision is exact."""
+    state = nn.GRU(3, 4).state_dict()
+    for change in (lambda v: (v * 100).round().to(torch.int8), torch.Tensor.double):
+        changed = state | {"weight_ih_l0": change(state["weight_ih_l0"])}
+        path = saved(tmp_path / "other.pt", changed)
+        with pytest.raises(FormatError, match=r"weight_ih_l0 is torch.\w+, not torch.float32"):
+            load_module(f"{code}:make", checkpoint=path)
+    whole = saved(tmp_path / "int.pt", {n: v.to(torch.int8) for n, v in state.items()})
+    with pytest.raises(UnsupportedModelError, match="weights must be of floats"):
+        load_module(whole)
+    half = saved(tmp_path / "half.pt", {n: v.half() for n, v in state.items()})
+    loaded = load_module(f"{code}:make", checkpoint=half)
+    assert torch.equal(loaded.weight_ih_l0, state["weight_ih_l0"].half().float())
+
+
+@pytest.mark.parametrize(
     ("module", "reason"),
     [
         (nn.RNN(3, 4), "neither an LSTM's 4 gates nor a GRU's 3"),

@@ -315,6 +315,21 @@ def test_a_state_is_a_value(rng):
     assert state != "state"
 
 
+@pytest.mark.parametrize("value", [[[1], [2, 3]], object(), np.full((1, 20), "a")])
+def test_state_values_that_are_none(value, rng):
+    state = models.engine_of(models.model(rng)).initial_state()
+    with pytest.raises(
+        errors.ArgumentError, match=r"state 'rnn.h' must be real numbers of shape \(1, 20\)"
+    ):
+        state["rnn.h"] = value
+
+
+def test_state_values_that_float32_cannot_hold_are_infinite(rng):
+    state = models.engine_of(models.model(rng)).initial_state(np.int64(1))
+    state["rnn.h"] = np.full((1, 1, 20), 1e300)
+    assert np.isinf(state["rnn.h"]).all()
+
+
 def test_infinite_state_values_are_equal_to_themselves(rng):
     engine = models.engine_of(models.model(rng))
     state = engine.initial_state()

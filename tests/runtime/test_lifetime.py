@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,33 @@ def test_a_process_may_end_in_the_middle_of_a_step():
             [sys.executable, "-c", LEFT], capture_output=True, text=True, check=False
         )
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+PINNED = """
+import os
+import numpy as np
+from tests.runtime import models
+from csbrnn.runtime import engine
+engine.SERIAL_BELOW = 0
+stream = models.engine_of(models.model(np.random.default_rng(0)), threads=2).stream()
+core = {min(os.sched_getaffinity(0))}
+tasks = [int(task) for task in os.listdir("/proc/self/task")]
+for task in tasks:
+    os.sched_setaffinity(task, core)
+for _ in range(300):
+    stream.step(np.zeros(5, np.float32))
+assert all(os.sched_getaffinity(task) == core for task in tasks)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two cores, and a way to choose one",
+)
+def test_threads_stay_where_they_are_pinned():
+    """As by `taskset -ap`, although threads leave their caller's core by themselves."""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", PINNED], check=True, timeout=60, cwd=root)
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -98,6 +98,13 @@ def test_all_but_the_pool_is_cxx_too(compiler):
     subprocess.run([compiler, *flags, *sources], check=True)
 
 
+def test_the_baseline_needs_no_builtins(tmp_path):
+    """As with a compiler that is neither gcc nor clang."""
+    flags = ["-fgnuc-version=0", "-D__builtin_ctzll=none", "-Wno-literal-range", "-c"]
+    for source in native.SOURCES.glob("*_baseline.c"):
+        native.build(tmp_path / "baseline.o", source, *flags, compiler="clang")
+
+
 @pytest.mark.parametrize(
     ("flags", "isa"), [(("-O2",), "neon"), (("-O2",), "baseline"), (("-DCSBRNN_NO_SIMD",), "-")]
 )

@@ -27,6 +27,8 @@ from csbrnn.accelerator.step import FixedStep, Product
 
 __all__ = ["baselines", "lock_step_cycles"]
 
+_PRODUCTS: Final = "products alone, at best"
+
 _MOST_GROUPS: Final = 16
 """Groups for which sharing is modelled: it looks at every subset of them."""
 
@@ -40,19 +42,25 @@ def baselines(step: FixedStep, arch: Arch) -> dict[str, dict[str, Any]]:
 
     Returns:
         ``"lock_step"`` (no sharing), ``"lock_step_neighbours"``, and ``"unbalanced"``: our engine
-        whose groups own neighbouring units as they come. ``"cycles"`` is None, with ``"why"``,
-        where one can't be modelled.
+        whose groups own neighbouring units as they come. ``"what"`` says what of a step is counted;
+        ``"cycles"`` is None, with ``"why"``, where one can't be modelled.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, sharing in (("lock_step", False), ("lock_step_neighbours", True)):
         if sharing and arch.groups > _MOST_GROUPS:
             why = f"sharing is modelled for up to {_MOST_GROUPS} groups"
-            found[name] = {"cycles": None, "utilization": None, "why": why}
+            found[name] = {"cycles": None, "utilization": None, "what": _PRODUCTS, "why": why}
             continue
         cycles = lock_step_cycles(step, arch, sharing=sharing)
-        found[name] = {"cycles": cycles, "utilization": step.kept / (arch.pes * cycles)}
+        # A step without weights takes no cycles.
+        utilization = step.kept / (arch.pes * cycles) if cycles else 0.0
+        found[name] = {"cycles": cycles, "utilization": utilization, "what": _PRODUCTS}
     plain = count_cycles(compile_step(step, arch, balance=False).image)
-    found["unbalanced"] = {"cycles": plain.cycles, "utilization": plain.utilization}
+    found["unbalanced"] = {
+        "cycles": plain.cycles,
+        "utilization": plain.utilization,
+        "what": "the whole step",
+    }
     return found
 
 
@@ -61,11 +69,11 @@ def lock_step_cycles(step: FixedStep, arch: Arch, *, sharing: bool) -> int:
     grid = _factors(arch.groups)
     tile = _factors(arch.banks)
     total = 0
-    seen: set[tuple[int, tuple[int, int]]] = set()
+    seen: set[tuple[str, int, tuple[int, int]]] = set()
     for stage in step.stages:
         for product in stage.products:
-            key = (id(product.matrix), product.rows)
-            if key in seen:  # the parts of a concatenation are one matrix
+            key = (product.sum, id(product.matrix), product.rows)
+            if key in seen:  # the parts of a concatenation are one matrix, into one sum
                 continue
             seen.add(key)
             total += _product_cycles(product, grid, tile, sharing)

@@ -41,7 +41,6 @@ class Compiled:
         arch: The arch.
         step: The step in integers, for `run_fixed` and for scales.
         image: What is loaded.
-        loads: Words of each group a step.
     """
 
     arch: Arch

@@ -43,7 +43,7 @@ class StepOnFPGA:
         cycles: By the cycle model.
         clock_mhz: The clock.
         clock_label: Where that is from.
-        dense_weights: Of the model, were nothing pruned.
+        dense_weights: That a step would multiply, were nothing pruned: embeddings are looked up.
         energy: Of the step.
     """
 
@@ -180,5 +180,6 @@ def implement(
         step = error
     else:
         energy = estimate_energy(image)
-        step = StepOnFPGA(count_cycles(image), clock, clock_label, model.dense_weights, energy)
+        multiplied = sum(matrix.size for matrix in model.products.values())
+        step = StepOnFPGA(count_cycles(image), clock, clock_label, multiplied, energy)
     return Implementation(arch, tools, resources, placed, step)

@@ -96,7 +96,7 @@ def simulate_hw(
                 if other["cycles"] is None
                 else f"{other['cycles']:,.0f} cycles, utilization {other['utilization']:.2%}"
             )
-            console.print(f"  {name} (products alone, at best): {shown}", highlight=False)
+            console.print(f"  {name} ({other['what']}): {shown}", highlight=False)
     if picture is not None:
         before = compile_step(compiled.step, arch, balance=False)
         text = draw_timeline(compiled, before, picture)

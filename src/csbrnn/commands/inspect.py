@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,11 +68,12 @@ class Inspection:
 
     Attributes:
         matrices: One row each.
-        totals: The model's own sums: weights, bytes, rate and compression.
+        totals: The model's own sums: weights, bytes, rate (None if nothing is kept) and
+            compression.
     """
 
     matrices: tuple[MatrixRow, ...]
-    totals: dict[str, float]
+    totals: dict[str, float | None]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values."""
@@ -83,7 +85,8 @@ class Inspection:
         table = _plain_table("Weights and bytes", footer=True)
         table.add_column("matrix", "all", overflow="fold")
         table.add_column("shape", justify="right")
-        table.add_column("rate", f"{totals['pruning_rate']:.1f}x", justify="right")
+        rate = totals["pruning_rate"]
+        table.add_column("rate", "-" if rate is None else f"{rate:.1f}x", justify="right")
         table.add_column("weights", f"{totals['kept_weights']:,}", justify="right")
         table.add_column("bytes", f"{totals['nbytes']:,}", justify="right")
         table.add_column("index bits/weight", justify="right")
@@ -137,7 +140,7 @@ def inspect_model(model: PackedModel) -> Inspection:
             "dense_weights": model.dense_weights,
             "kept_weights": model.kept_weights,
             "nbytes": model.nbytes,
-            "pruning_rate": model.pruning_rate,
+            "pruning_rate": model.pruning_rate if math.isfinite(model.pruning_rate) else None,
             "compression": model.compression,
         },
     )

@@ -9,6 +9,7 @@ from csbrnn.model.config import FORMAT_NAME, FORMAT_VERSION
 from csbrnn.model.graph import INPUT, PackedModel, problems, verify
 from csbrnn.model.layers import (
     LAYERS,
+    MAX_STACK,
     Activation,
     Combine,
     Embedding,
@@ -29,6 +30,7 @@ __all__ = [
     "FORMAT_VERSION",
     "INPUT",
     "LAYERS",
+    "MAX_STACK",
     "Activation",
     "Combine",
     "Embedding",

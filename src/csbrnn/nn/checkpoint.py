@@ -159,6 +159,12 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         for name in own.keys() & state.keys()
         if state[name].shape != own[name].shape
     ]
+    lines += [
+        f"{name} is {state[name].dtype}, not {own[name].dtype}: its values would be rounded, or"
+        " read without their scale; convert it where it was made"
+        for name in own.keys() & state.keys()
+        if not _is_exact(state[name].dtype, own[name].dtype)
+    ]
     if lines:
         listed = "\n".join(f"  - {line}" for line in sorted(lines))
         raise FormatError(
@@ -166,3 +172,9 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
             + listed
         )
     module.load_state_dict(state)
+
+
+def _is_exact(source: torch.dtype, target: torch.dtype) -> bool:
+    """Whether every value of a type is one of the other."""
+    half = source in (torch.float16, torch.bfloat16)
+    return source == target or (half and target in (torch.float32, torch.float64))

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from csbrnn.errors import UnsupportedModelError
+from csbrnn.model import MAX_STACK
 
 __all__ = ["module_from_state"]
 
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _RECURRENT = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(\d+)(_reverse)?")
 
 
@@ -63,6 +65,7 @@ def module_from_state(state: Mapping[str, Tensor], where: str) -> nn.Module:
         path, _, own = name.rpartition(".")
         groups.setdefault(path, {})[own] = tensor
     reader = _Reader()
+    reader.reasons += _impossible_names(state)
     modules = {path: reader.read(path, group) for path, group in groups.items()}
     kinds = [type(module) for module in modules.values() if module is not None]
     if not reader.reasons:
@@ -81,6 +84,19 @@ def module_from_state(state: Mapping[str, Tensor], where: str) -> nn.Module:
     model = ready[""] if "" in ready else Chain(ready)
     model.load_state_dict(state, assign=True)
     return model
+
+
+def _impossible_names(state: Mapping[str, Tensor]) -> list[str]:
+    """Why some tensors are no weights of a module: their names or their types."""
+    taken = set(dir(nn.Module()))
+    reasons = []
+    for name, tensor in state.items():
+        *path, own = name.split(".")
+        if not own or not all(part and part not in taken for part in path):
+            reasons.append(f"{name!r}: no module can have a parameter of this name")
+        if tensor.dtype not in _DTYPES:
+            reasons.append(f"{name}: weights must be of floats, not {tensor.dtype}")
+    return reasons
 
 
 class _Reader:
@@ -123,7 +139,14 @@ class _Reader:
     def _recurrent(self, path: str, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module | None:
         where = path or "the model"
         matches = [_RECURRENT.fullmatch(name) for name in shapes]
-        layers = 1 + max((int(match[2]) for match in matches if match), default=0)
+        numbers = {int(match[2]) for match in matches if match}
+        layers = len(numbers)
+        if numbers != set(range(layers)) or layers > MAX_STACK:
+            self.reasons.append(
+                f"{where}: layers must be numbered from 0 on, {MAX_STACK} at most, not"
+                f" {', '.join(map(str, sorted(numbers)[:8]))}"
+            )
+            return None
         first = shapes.get("weight_ih_l0", ())
         projection = shapes.get("weight_hr_l0")
         state = shapes.get("weight_hh_l0", ())
@@ -131,6 +154,12 @@ class _Reader:
             self.reasons.append(f"{where}: weight_ih_l0 and weight_hh_l0 must both be matrices")
             return None
         hidden = projection[-1] if projection else state[1]
+        if hidden == 0 or (projection and not 0 < projection[0] < hidden):
+            self.reasons.append(
+                f"{where}: there must be units, and fewer after a projection, not {hidden} and"
+                f" {projection[0] if projection else hidden}"
+            )
+            return None
         gates = first[0] / hidden
         if gates not in (3, 4):
             self.reasons.append(

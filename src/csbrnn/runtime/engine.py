@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.checks import is_integer
+from csbrnn.checks import is_integer, plain_number
 from csbrnn.compiler import MatVec, Program, lower, verify_program
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import PackedModel
@@ -81,6 +81,7 @@ class Engine:
     """
 
     def __init__(self, program: Program, threads: int = 1, isa: str | None = None) -> None:
+        threads = plain_number(threads)
         if not is_integer(threads, 1) or threads > MAX_THREADS:
             raise ArgumentError(f"threads must be an integer in 1..{MAX_THREADS}, got {threads!r}")
         self.isa = default_isa() if isa is None else isa
@@ -143,6 +144,7 @@ class Engine:
 
     def initial_state(self, batch: int | None = None) -> State:
         """Return the state at the start of a sequence: zeros."""
+        batch = plain_number(batch)
         if batch is not None and not is_integer(batch, 0):
             raise ArgumentError(f"batch must be None or an integer from 0 on, got {batch!r}")
         return State(self._image.states, batch)

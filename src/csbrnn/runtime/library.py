@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError, MissingDependencyError
 
 __all__ = ["NAME", "Call", "Model", "available_isas", "default_isa", "library", "read_bandwidth"]
@@ -120,12 +121,17 @@ def read_bandwidth(nbytes: int, *, threads: int = 1, repeats: int = 20) -> float
         Bytes per second, of all threads together.
 
     Raises:
-        ArgumentError: The arguments are out of range, or memory is short.
+        ArgumentError: The arguments are out of range, or memory or threads are short.
     """
+    if not (is_integer(nbytes, 512) and is_integer(threads, 1) and is_integer(repeats, 1)):
+        raise ArgumentError(
+            "nbytes must be an integer, at least 512, threads and repeats at least 1, got"
+            f" {nbytes!r}, {threads!r} and {repeats!r}"
+        )
     rate = float(library().csbrnn_read_bandwidth(nbytes, repeats, threads))
     if rate <= 0:
         raise ArgumentError(
-            f"nbytes must be 512 or more and available, threads in 1..256 and repeats positive,"
-            f" got {nbytes}, {threads} and {repeats}"
+            f"this machine must have {threads} times {nbytes} bytes of memory, and as many threads"
+            " (256 at most) to read them; take less"
         )
     return rate

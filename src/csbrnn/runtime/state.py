@@ -65,14 +65,22 @@ class State(Mapping[str, NDArray[np.float32]]):
         """
         starts, length = self._place(name)
         batch = () if self.batch is None else (self.batch,)
-        expected, given = (len(starts), *batch, length), np.asarray(value)
+        expected = (len(starts), *batch, length)
+        try:
+            given = np.asarray(value)
+        except Exception as error:  # a foreign __array__ may raise anything
+            raise ArgumentError(
+                f"state {name!r} must be real numbers of shape {expected}; NumPy can't read a"
+                f" {type(value).__name__}: {error}"
+            ) from error
         if given.shape != expected or given.dtype.kind not in "fiu":
             raise ArgumentError(
                 f"state {name!r} must be real numbers of shape {expected},"
                 f" got {given.dtype} of {given.shape}"
             )
-        for start, part in zip(starts, given, strict=True):
-            self._data[:, start : start + length] = part
+        with np.errstate(over="ignore"):  # what float32 can't hold is infinite
+            for start, part in zip(starts, given, strict=True):
+                self._data[:, start : start + length] = part
 
     def _place(self, name: str) -> tuple[tuple[int, ...], int]:
         if name not in self._layout.places:

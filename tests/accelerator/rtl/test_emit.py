@@ -99,6 +99,17 @@ def test_the_testbench_ends_where_the_engine_hangs_before_it_runs(
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
+@pytest.mark.parametrize("wire", ["cycles", "state"])
+def test_what_is_unknown_does_not_pass(testbench, tmp_path, wire):
+    folder = shutil.copytree(testbench, tmp_path / "unknown")
+    text = (folder / "csbrnn_tb.v").read_text()
+    assert text.count(f".{wire}({wire})") == 1
+    (folder / "csbrnn_tb.v").write_text(text.replace(f".{wire}({wire})", f".{wire}()"))
+    (line,) = [line for line in icarus(folder).splitlines() if line.startswith(("PASS", "FAIL"))]
+    assert line.startswith("FAIL")
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs Icarus Verilog")
 def test_the_testbench_tells_of_a_load_packet_for_nothing(testbench, tmp_path):
     folder = shutil.copytree(testbench, tmp_path / "nothing")
     load = folder / "load.hex"

@@ -33,7 +33,7 @@ def spaces(arch: Arch) -> dict[int, tuple[int, int]]:
 class Loader(wiring.Component):
     """Reads packets: three beats of header, then the entries.
 
-    Header: space [3:0], group [15:8], stream [23:16]; address [19:0]; count [20:0]. An entry takes
+    Header: space [3:0], group [15:8], stream [23:16]; address [19:0]; count [31:0]. An entry takes
     as many beats as it needs, the low bits first. docs/spec/accelerator.md, Host interface.
 
     Members:

@@ -5,12 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "binding.h"
 
+#define LARGE_PAGE ((size_t)2 << 20)
+
+/* What all threads share. They begin when all of them are there, or not at all. */
+typedef struct {
+    pthread_mutex_t creation; /* held while threads are being created */
+    int complete;             /* whether all could be */
+    pthread_barrier_t start;  /* of a round */
+} team;
+
 typedef struct {
     pthread_t thread;
-    pthread_barrier_t *start;
+    team *team;
     const uint64_t *data;
     size_t nbytes;
     unsigned repeats;
@@ -40,8 +52,11 @@ static uint64_t read_all(const uint64_t *data, size_t lines) {
 
 static void *reader_main(void *argument) {
     reader *r = argument;
-    for (unsigned k = 0; k < r->repeats; k++) {
-        pthread_barrier_wait(r->start);
+    pthread_mutex_lock(&r->team->creation);
+    const int complete = r->team->complete;
+    pthread_mutex_unlock(&r->team->creation);
+    for (unsigned k = 0; complete && k < r->repeats; k++) {
+        pthread_barrier_wait(&r->team->start);
         /* Several rounds over small buffers: 1 ms at least, against the clock's resolution. */
         size_t rounds = 1 + ((size_t)64 << 20) / (r->nbytes + 1);
         double begin = now();
@@ -53,7 +68,7 @@ static void *reader_main(void *argument) {
 
 double csbrnn_read_bandwidth(size_t nbytes, unsigned repeats, unsigned threads) {
     double best = 0, *seconds = NULL;
-    pthread_barrier_t start;
+    team team = {.creation = PTHREAD_MUTEX_INITIALIZER};
     if (threads == 0 || threads > 256 || repeats == 0 || nbytes < 512) return 0;
     reader *readers = calloc(threads, sizeof *readers);
     seconds = calloc((size_t)threads * repeats, sizeof *seconds);
@@ -61,29 +76,32 @@ double csbrnn_read_bandwidth(size_t nbytes, unsigned repeats, unsigned threads) 
     nbytes = (nbytes + 511) / 512 * 512;
     for (; readers && seconds && ready < threads; ready++) {
         void *data;
-        if (posix_memalign(&data, (size_t)2 << 20, nbytes)) break;
+        if (posix_memalign(&data, LARGE_PAGE, nbytes)) break;
+#ifdef MADV_HUGEPAGE
+        if (nbytes >= LARGE_PAGE) madvise(data, nbytes, MADV_HUGEPAGE); /* as the engine's weights */
+#endif
         memset(data, 1, nbytes);
-        readers[ready] = (reader){.start = &start, .data = data, .nbytes = nbytes,
+        readers[ready] = (reader){.team = &team, .data = data, .nbytes = nbytes,
                                   .repeats = repeats, .seconds = seconds + ready * repeats};
     }
-    if (readers && seconds && ready == threads && !pthread_barrier_init(&start, NULL, threads)) {
+    if (readers && seconds && ready == threads && !pthread_barrier_init(&team.start, NULL, threads)) {
         unsigned running = 1;
+        pthread_mutex_lock(&team.creation);
         while (running < threads &&
                !pthread_create(&readers[running].thread, NULL, reader_main, readers + running))
             running++;
-        if (running == threads) reader_main(readers);
-        for (unsigned k = 1; k < running; k++) {
-            if (running < threads) pthread_cancel(readers[k].thread);
-            pthread_join(readers[k].thread, NULL);
-        }
-        for (unsigned k = 0; running == threads && k < repeats; k++) {
+        team.complete = running == threads;
+        pthread_mutex_unlock(&team.creation);
+        reader_main(readers);
+        for (unsigned k = 1; k < running; k++) pthread_join(readers[k].thread, NULL);
+        for (unsigned k = 0; team.complete && k < repeats; k++) {
             double slowest = 0;
             for (unsigned t = 0; t < threads; t++)
                 if (readers[t].seconds[k] > slowest) slowest = readers[t].seconds[k];
             double rate = (double)nbytes * threads / slowest;
             if (rate > best) best = rate;
         }
-        pthread_barrier_destroy(&start);
+        pthread_barrier_destroy(&team.start);
     }
     for (unsigned k = 0; k < ready; k++) free((void *)(uintptr_t)readers[k].data);
     free(readers);

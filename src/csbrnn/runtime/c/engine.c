@@ -41,6 +41,7 @@ static int has_avx512_vnni_vbmi(void) {
 #endif
 
 static int usable(const csbrnn_kernels *kernels) {
+    if (!*kernels->name) return 0; /* left out of an export */
 #ifdef CSBRNN_X86
     const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
@@ -118,6 +119,7 @@ size_t csbrnn_workspace_nbytes(const csbrnn_model *model, size_t steps) {
     size_t width = 0; /* streams lie one after the other: the last one's end is the width of all */
     for (uint32_t k = CSBRNN_OUTPUT + 1; k < header(model)->streams.count; k++)
         width = (size_t)stream(model, k)->column + stream(model, k)->width;
+    if (steps && width > SIZE_MAX / sizeof(float) / steps) return SIZE_MAX; /* which nobody has */
     return width * steps * sizeof(float);
 }
 

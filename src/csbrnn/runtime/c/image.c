@@ -365,7 +365,6 @@ static int check_pass(checked *c, const csbrnn_pass *pass) {
         const int writes = k >= pass->reads;
         if (m->stream >= h->streams.count || (writes && m->stream == CSBRNN_INPUT)) return 0;
         if (!within(m->offset, m->length, streams[m->stream].width)) return 0;
-        if (writes ? m->address & CSBRNN_CONSTANT : 0) return 0;
         if (!writable(c, m->address, m->length, 0)) return 0;
     }
     return check_instructions(c, pass->first_instruction, pass->instructions) &&
@@ -396,6 +395,7 @@ csbrnn_error csbrnn_image_check(const void *image, size_t nbytes) {
     if (memcmp(h->magic, magic, sizeof magic) || h->version != CSBRNN_VERSION ||
         h->header_nbytes != sizeof *h || h->nbytes != nbytes)
         return CSBRNN_BAD_IMAGE;
+    if ((uint64_t)h->memory_floats * sizeof(float) > SIZE_MAX / 2) return CSBRNN_BAD_IMAGE;
     if (h->parts == 0 || h->parts > 256 || h->causal > 1 || h->memory_floats >= CSBRNN_CONSTANT ||
         h->state_floats > h->memory_floats || h->constants.count >= CSBRNN_CONSTANT)
         return CSBRNN_BAD_IMAGE;

@@ -13,6 +13,8 @@
 #ifndef CSBRNN_KERNELS_INTEGER_H
 #define CSBRNN_KERNELS_INTEGER_H
 
+#include "bits.h"
+
 /* A function whose callers give constants for its `unsigned` arguments, and each call of which must
  * have code of its own: left to itself gcc 12 made one loop of several, which decided at every line
  * which of them it was. With narrow vectors, whose lines take longer, its own choice is better
@@ -200,14 +202,6 @@ static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const uns
         isum_store(one.sums + row, a);
         if (lanes == 2) isum_store(other.sums + row, b);
     }
-}
-
-/* Compilers know this for what it is, and take an instruction where there is one. */
-static inline size_t count_bits(uint64_t bits) {
-    bits -= bits >> 1 & 0x5555555555555555u;
-    bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
-    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-    return (size_t)(bits * 0x0101010101010101u >> 56);
 }
 
 /* Operands are found so many blocks before they are multiplied: their way through memory takes

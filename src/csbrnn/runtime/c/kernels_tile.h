@@ -2,6 +2,8 @@
 #ifndef CSBRNN_KERNELS_TILE_H
 #define CSBRNN_KERNELS_TILE_H
 
+#include "bits.h"
+
 #define PIECES (CSBRNN_STRIP / VL) /* vectors a tile */
 /* Sums in flight, to hide the latency of a fused multiply-add (4 cycles, two a cycle: 8 chains).
  * Narrow vectors have chains enough in one tile. */
@@ -127,7 +129,7 @@ static inline void scatter(vf low, vf high, int two, uint64_t mask, unsigned win
 }
 #else
 static inline void scatter(const float *rows, uint64_t mask, float *y) {
-    for (; mask; mask &= mask - 1) y[__builtin_ctzll(mask)] += *rows++;
+    for (; mask; mask &= mask - 1) y[lowest_bit(mask)] += *rows++;
 }
 #endif
 

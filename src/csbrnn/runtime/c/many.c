@@ -55,8 +55,9 @@ static size_t lanes_floats(const csbrnn_model *model, size_t steps, size_t count
 
 size_t csbrnn_many_nbytes(const csbrnn_model *model, size_t steps, size_t count) {
     const size_t together = count < MOST_LANES ? count : MOST_LANES;
-    return lanes_floats(model, steps, count) * sizeof(float) +
-           together * csbrnn_workspace_nbytes(model, steps);
+    const size_t each = csbrnn_workspace_nbytes(model, steps);
+    if (each > SIZE_MAX / 2 / MOST_LANES) return SIZE_MAX;
+    return lanes_floats(model, steps, count) * sizeof(float) + together * each;
 }
 
 typedef struct { /* streams that run together, and the lanes of the current chunk */

@@ -75,7 +75,6 @@ struct csbrnn_pool {
     event call; /* counts calls */
     unsigned threads;
 #ifdef __linux__
-    cpu_set_t allowed; /* cores that the creator could use */
     int caller;        /* the caller's core, or -1 */
 #endif
     int stop;
@@ -88,6 +87,10 @@ struct csbrnn_pool {
         csbrnn_pool *pool;
         pthread_t thread;
         unsigned number;
+#ifdef __linux__
+        cpu_set_t allowed; /* cores that it could use, and what leave_callers_core() left of them */
+        cpu_set_t left;
+#endif
     } *members;
 };
 
@@ -126,14 +129,18 @@ static void work(struct member *member) {
 /* A thread that is woken often starts on the core of the one that woke it, and stays for some
  * milliseconds although others are idle: every meeting then costs a switch (measured, 2 threads: 49
  * us a step instead of 12). It had better leave. */
-static void leave_callers_core(const csbrnn_pool *pool) {
+static void leave_callers_core(struct member *member) {
 #ifdef __linux__
-    if (pool->caller < 0 || sched_getcpu() != pool->caller) return;
-    cpu_set_t others = pool->allowed;
-    CPU_CLR((size_t)pool->caller, &others);
-    if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
+    const int caller = member->pool->caller;
+    cpu_set_t now;
+    if (caller < 0 || sched_getcpu() != caller || sched_getaffinity(0, sizeof now, &now)) return;
+    /* What was not set here was set by someone who wants this thread to run there. */
+    if (!CPU_EQUAL(&now, &member->left)) member->allowed = now;
+    member->left = member->allowed;
+    CPU_CLR((size_t)caller, &member->left);
+    if (CPU_COUNT(&member->left) > 0) sched_setaffinity(0, sizeof now, &member->left);
 #else
-    (void)pool;
+    (void)member;
 #endif
 }
 
@@ -143,7 +150,7 @@ static void *member_main(void *argument) {
     for (uint32_t call = 0;; call++) {
         event_wait(&pool->call, call);
         if (pool->stop) return NULL;
-        leave_callers_core(pool);
+        leave_callers_core(member);
         work(member);
     }
 }
@@ -164,9 +171,6 @@ csbrnn_pool *csbrnn_pool_create(unsigned threads) {
     memset(pool, 0, sizeof *pool);
     pool->process = getpid();
     event_init(&pool->call);
-#ifdef __linux__
-    if (sched_getaffinity(0, sizeof pool->allowed, &pool->allowed)) CPU_ZERO(&pool->allowed);
-#endif
     if (posix_memalign((void **)&pool->members, 64, threads * sizeof *pool->members)) {
         free(pool);
         return NULL;
@@ -175,6 +179,9 @@ csbrnn_pool *csbrnn_pool_create(unsigned threads) {
         event_init(&pool->members[k].arrived);
         pool->members[k].pool = pool;
         pool->members[k].number = k;
+#ifdef __linux__
+        CPU_ZERO(&pool->members[k].left);
+#endif
     }
     for (pool->threads = 1; pool->threads < threads; pool->threads++) {
         struct member *member = pool->members + pool->threads;

@@ -3,6 +3,8 @@
 #ifndef CSBRNN_SIMD_INT8_GATHER_H
 #define CSBRNN_SIMD_INT8_GATHER_H
 
+#include "bits.h"
+
 typedef const uint8_t *igathered;
 
 /* The operand's bytes at x that line l names. */
@@ -15,7 +17,7 @@ static inline igathered i_gather(uint8_t *to, unsigned windows, const uint8_t *x
 
 /* Bytes of x that the mask names, to `to`. */
 static inline void i_compress(uint8_t *to, const uint8_t *x, uint64_t columns) {
-    for (; columns; columns &= columns - 1) *to++ = x[__builtin_ctzll(columns)];
+    for (; columns; columns &= columns - 1) *to++ = x[lowest_bit(columns)];
 }
 
 /* isum_dot with the gathered bytes from `at` on. Whether that is a constant matters to those only

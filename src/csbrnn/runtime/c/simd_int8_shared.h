@@ -99,7 +99,7 @@ static inline void i_scatter(int32_t *sums, uint64_t mask, unsigned windows, uns
     if (rows & 4) isum_rows(d, 4, to);
     to = packed;
     for (; mask; mask &= mask - 1) {
-        const unsigned bit = (unsigned)__builtin_ctzll(mask);
+        const unsigned bit = lowest_bit(mask);
         int32_t *sum = sums + 16 * (bit & 3) + (bit >> 2);
         *sum = (int32_t)((uint32_t)*sum + (uint32_t)*to++);
     }

@@ -19,9 +19,10 @@ _HEADERS: Final = """
     stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar
     wchar wctype
     alloca endian features malloc memory pthread sched strings unistd
+    arm_neon cpuid immintrin
 """
-"""C11's, and such as C libraries' own include: in a folder on the include path, a math.h of ours
-would be found first."""
+"""C11's, such as C libraries' own include, and compilers'. In a folder on the include path, a
+math.h of ours would be found first."""
 
 _TARGETS: Final = "main makefile all clean edit_cache help install package rebuild_cache test"
 """Files and targets of an export, and targets that CMake keeps for itself."""

@@ -1,6 +1,7 @@
 // Loads the engine, runs it, and compares every output beat and the number of cycles.
 // Prints one line that begins with PASS or FAIL. Reads load.hex, input.hex and expected.hex from
-// the working directory.
+// the working directory. Comparisons are by === and !==, for which x and z are values: with == and !=
+// what is unknown would count as right.
 `timescale 1ns / 1ps
 
 module csbrnn_tb;
@@ -60,13 +61,13 @@ module csbrnn_tb;
         end
         repeat (8) @(negedge clk);
         age = 0;
-        while (loaded == LOADS && ready !== 1 && state != 3 && age < READY_LIMIT) begin
+        while (loaded == LOADS && ready !== 1 && state !== 3 && age < READY_LIMIT) begin
             @(negedge clk);
             age = age + 1;
         end
         if (loaded < LOADS)
             $$display("FAIL: %0d of %0d beats loaded after %0d cycles", loaded, LOADS, LOAD_LIMIT);
-        else if (state == 3)
+        else if (state === 3)
             $$display("FAIL: stopped with code %0d at loading", code);
         else if (ready !== 1)
             $$display("FAIL: not ready %0d cycles after loading", READY_LIMIT);
@@ -83,19 +84,19 @@ module csbrnn_tb;
             @(negedge clk);
             start = 0;
             repeat (4) @(negedge clk);
-            while (state == 1 && age < LIMIT) begin
+            while (state === 1 && age < LIMIT) begin
                 @(negedge clk);
                 age = age + 1;
             end
             repeat (160) @(negedge clk);
-            if (state == 3)
+            if (state === 3)
                 $$display("FAIL: stopped with code %0d at pc %0d", code, pc);
-            else if (state != 2)
+            else if (state !== 2)
                 $$display("FAIL: still running after %0d cycles, at pc %0d", age, pc);
-            else if (taken != OUTPUTS || wrong != 0)
+            else if (taken !== OUTPUTS || wrong !== 0)
                 $$display("FAIL: %0d of %0d output beats came, %0d of them wrong",
                          taken, OUTPUTS, wrong);
-            else if (cycles != CYCLES)
+            else if (cycles !== CYCLES)
                 $$display("FAIL: %0d cycles, and %0d were to be expected", cycles, CYCLES);
             else
                 $$display("PASS: %0d output beats, %0d cycles", taken, cycles);

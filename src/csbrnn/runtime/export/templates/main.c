@@ -21,8 +21,8 @@
 static @name@_state state; /* zeros until @name@_init */
 @if binary
 
-/* On a device they lie in flash, and no buffer is needed. */
-@NAME@_ALIGNED static unsigned char weights[@NAME@_FLASH_NBYTES];
+/* On a device they lie in flash, and no buffer is needed. Retrained, they may take more of it. */
+@NAME@_ALIGNED static unsigned char weights[2 * @NAME@_FLASH_NBYTES];
 
 static size_t read_weights(const char *path) {
     FILE *file = fopen(path, "rb");
@@ -31,6 +31,11 @@ static size_t read_weights(const char *path) {
         return 0;
     }
     size_t nbytes = fread(weights, 1, sizeof weights, file);
+    if (nbytes == sizeof weights && fgetc(file) != EOF) {
+        fprintf(stderr, "%s: larger than the %lu bytes that main.c has room for\n", path,
+                (unsigned long)sizeof weights);
+        nbytes = 0;
+    }
     fclose(file);
     return nbytes;
 }

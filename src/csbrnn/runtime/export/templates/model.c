@@ -18,12 +18,8 @@ static_assert(sizeof(@name@_state) == @NAME@_STATE_NBYTES, "csbrnn.h is of anoth
 @end
     if (!state) return @NAME@_BAD_ARGUMENT;
     state->model.image = NULL;
-    unsigned k = 0;
-    const char *isa;
-    while ((isa = csbrnn_isa(k)) && !*isa) k++; /* nameless: see csbrnn_left_out.c */
-    if (!isa) return @NAME@_BAD_ISA;
     csbrnn_model model;
-    csbrnn_error error = csbrnn_open(&model, weights, nbytes, isa);
+    csbrnn_error error = csbrnn_open(&model, weights, nbytes, NULL);
     if (error) return (@name@_error)error;
     /* What is here was compiled for these sizes. */
     if (csbrnn_memory_nbytes(&model) != sizeof state->memory ||

@@ -52,7 +52,7 @@ typedef enum @name@_error {
 @if array
     @NAME@_BAD_WEIGHTS = CSBRNN_BAD_IMAGE, /* the weights in flash are damaged */
 @else
-    @NAME@_BAD_WEIGHTS = CSBRNN_BAD_IMAGE, /* damaged, misaligned, or another model's */
+    @NAME@_BAD_WEIGHTS = CSBRNN_BAD_IMAGE, /* damaged, misaligned, or of other sizes */
 @end
     @NAME@_BAD_ISA = CSBRNN_BAD_ISA, /* this machine has none of the instruction sets exported */
 @if tokens
