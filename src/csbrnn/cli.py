@@ -10,8 +10,9 @@ import typer
 
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
-from csbrnn.commands.json_file import write_result
+from csbrnn.commands.json_file import Json, write_result
 from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.files import make_directory
 from csbrnn.optional import needed_for
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ app = typer.Typer(
 app.add_typer(hw)
 
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a packed model.")]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")
-]
 Data = Annotated[
     str | None, typer.Option(help="Where the task's data lies: a text file, a folder.")
 ]
@@ -126,6 +124,13 @@ def pack(
             "activations are fixed on it, instead of following each input.",
         ),
     ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON list of the characters that a token model's numbers stand for, so that"
+            " `accuracy` and `run` take text."
+        ),
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Unpickle a whole module: runs code from the file.")
     ] = False,
@@ -133,14 +138,17 @@ def pack(
 ) -> None:
     """Turn a torch module or checkpoint into a packed model."""
     from csbrnn.commands.inspect import inspect_model
+    from csbrnn.commands.vocabulary import read_vocabulary
     from csbrnn.model import save
 
     with needed_for("packing", "train"):
         from csbrnn.nn import load_module
         from csbrnn.nn import pack as pack_module
         from csbrnn.patterns import parse_pattern
+    metadata = {} if vocabulary is None else {"vocabulary": read_vocabulary(vocabulary)}
     packed = pack_module(
         load_module(module, checkpoint, trust=trust),
+        metadata=metadata,
         pattern=None if pattern is None else parse_pattern(pattern),
         precision=precision,
         keep_fp32=keep_fp32 or (),
@@ -149,6 +157,7 @@ def pack(
         from csbrnn.commands.calibrate import calibrated
 
         packed = calibrated(packed, sample)
+    make_directory(out.parent)
     try:
         save(packed, out)
     except OSError as error:
@@ -221,7 +230,7 @@ def run(
         int, typer.Option(min=0, help="Characters to generate after the text.")
     ] = 0,
     temperature: Annotated[float, typer.Option(min=0.0, help="0: always the likeliest.")] = 0.7,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     output: Annotated[
         Path | None, typer.Option(help="Write the outputs of all steps to this .npy file.")
     ] = None,

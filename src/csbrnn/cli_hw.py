@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbrnn.commands.json_file import write_result
+from csbrnn.commands.json_file import Json, write_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,9 +57,6 @@ Pattern = Annotated[
 ]
 InputRange = Annotated[
     float, typer.Option(min=2.0**-15, help="Largest magnitude of input features.")
-]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")
 ]
 
 

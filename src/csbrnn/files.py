@@ -16,7 +16,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["load_json", "load_toml", "make_directory", "replace_file", "write_json", "write_text"]
+__all__ = [
+    "load_json",
+    "load_toml",
+    "make_directory",
+    "replace_file",
+    "unused",
+    "write_json",
+    "write_text",
+]
 
 T = TypeVar("T")
 
@@ -37,6 +45,15 @@ def load_toml(path: Path) -> dict[str, Any]:
         ArgumentError: It can't be read, or is something else.
     """
     return _load(path, "TOML", tomllib.loads)
+
+
+def unused(path: Path) -> Path:
+    """Returns a path at which nothing is: the one given, or one with a number at the end."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
 
 
 def make_directory(path: Path) -> None:

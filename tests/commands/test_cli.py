@@ -4,12 +4,14 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from csbrnn import cli
+from csbrnn.errors import CsbrnnWarning
 from csbrnn.model import run_reference, save
 
 
@@ -131,7 +133,11 @@ WRONG = [
     (("inspect", "{missing}"), "", "missing"),
     (("run", "{features}"), "1 2 3\n", "line 1: the model takes 5 numbers a step, got 3"),
     (("run", "{features}"), "1 2 3 4 x\n", "line 1: could not convert string to float: 'x'"),
-    (("run", "{features}", "--generate", "3"), "", "need a model that carries a vocabulary"),
+    (("run", "{features}", "--generate", "3"), "", "pack --vocabulary FILE"),
+    (("run", "{features}", "{batch}"), "", "a single sequence, without an axis for a batch"),
+    (("accuracy", "{features}", "{batch}"), "", "must have the shape (steps, features)"),
+    (("run", "{features}", "{binary}"), "", "must be lines of numbers, and is no text"),
+    (("run", "{features}", "{words}"), "", "words.txt, line 1: could not convert"),
     (("run", "{features}", "{missing}.npy"), "", "can't be read as a .npy array"),
     (("run", "{text}"), "", "nothing to do"),
     (("run", "{text}", "-", "--prompt", "a"), "", "an INPUT or a --prompt, not both"),
@@ -141,7 +147,9 @@ WRONG = [
     (("run", "{text}", "--temperature", "nan", "--generate", "3"), "", "--temperature must be a"),
     (("bench", "{missing}"), "", "must be a case (sr, mt, gru512, small16, small64) or the"),
     (("bench", "{text}", "--layout", "block=4x64"), "", "has its own"),
-    (("inspect", "{text}", "--json", "{missing}/x.json"), "", "can't be written"),
+    (("inspect", "{text}", "--json", "{words}/x.json"), "", "can't be written"),
+    (("inspect", "{text}", "--json", "{text}"), "", "can't be written"),
+    (("hw", "verify", "{missing}", "--json", "{words}/x.json"), "", "--json"),
 ]
 
 
@@ -150,10 +158,61 @@ def test_wrong_use_gives_one_clear_error(
     args, stdin, message, text_dir, feature_dir, tmp_path, monkeypatch, capsys
 ):
     places = {"text": text_dir, "features": feature_dir, "missing": str(tmp_path / "missing")}
+    places |= {name: str(tmp_path / name) for name in ("batch.npy", "binary.pt", "words.txt")}
+    places = {name.partition(".")[0]: place for name, place in places.items()}
+    np.save(places["batch"], np.zeros((1, 7, 5), np.float32))
+    Path(places["binary"]).write_bytes(bytes(range(256)))
+    Path(places["words"]).write_text("hello")
     status, _, err = call(monkeypatch, capsys, *(arg.format(**places) for arg in args), stdin=stdin)
     assert status == 1
     assert err.startswith("error: ")
     assert message in err
+
+
+def test_a_seed_below_zero_is_wrong_use(text_dir):
+    result = invoke("run", text_dir, "--prompt", "a", "--generate", 3, "--seed", -1)
+    assert result.exit_code == 2
+
+
+def test_a_token_model_of_ones_own(tmp_path, monkeypatch, capsys):
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential()
+    module.add_module("embedding", torch.nn.Embedding(4, 3))
+    module.add_module("rnn", torch.nn.GRU(3, 5))
+    module.add_module("output", torch.nn.Linear(5, 4))
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    bare = ("pack", tmp_path / "w.pt", "--out", tmp_path / "new" / "bare")
+    assert invoke(*bare).exit_code == 0
+    status, out, _ = call(
+        monkeypatch, capsys, "run", tmp_path / "new" / "bare", "-", stdin="1\n3\n"
+    )
+    assert (status, len(out.splitlines())) == (0, 2)
+    status, _, err = call(monkeypatch, capsys, "run", tmp_path / "new" / "bare", "-", stdin="4\n")
+    assert (status, "line 1: the model takes a token, 0..3 a step, got 4" in err) == (1, True)
+    for text, status in (('["?", "a", "b", "c"]', 0), ('["?", "a", "a", "c"]', 1), ('"abcd"', 1)):
+        (tmp_path / "v.json").write_text(text)
+        pack = ("pack", tmp_path / "w.pt", "--out", tmp_path / "text", "--vocabulary")
+        assert call(monkeypatch, capsys, *pack, tmp_path / "v.json")[0] == status
+    (tmp_path / "in.txt").write_text("abca")
+    status, out, _ = call(monkeypatch, capsys, "run", tmp_path / "text", tmp_path / "in.txt")
+    assert (status, "bits per character over 4" in out) == (0, True)
+
+
+def test_a_pattern_that_weights_do_not_follow_is_told(tmp_path):
+    torch = pytest.importorskip("torch")
+    csbrnn = pytest.importorskip("csbrnn")
+    from csbrnn.patterns import parse_pattern
+
+    layer = torch.nn.LSTM(32, 32)
+    csbrnn.prune_(
+        layer,
+        csbrnn.Recipe("csb(block=8x8,row_group=8)", pruning_rate=8, method=csbrnn.OneShot()),
+    ).detach()
+    with pytest.warns(
+        CsbrnnWarning, match=r"weight_hh_l0 do not follow block_circulant.* dense in"
+    ):
+        csbrnn.pack(layer, pattern=parse_pattern("block_circulant(block=8)"))
+    csbrnn.pack(layer, pattern=parse_pattern("csb(block=8x8,row_group=8)"))
 
 
 def test_a_corrupt_model_is_refused_in_one_line(text_dir, monkeypatch, capsys):

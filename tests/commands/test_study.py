@@ -3,6 +3,7 @@
 import fcntl
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +149,39 @@ def test_what_a_result_file_has_is_not_trained_again(recipe, tmp_path, monkeypat
     again, shown = run(recipe, tmp_path / "elsewhere", known=known)
     assert again == first
     assert "4 networks, 4 of them done" in shown
+
+
+def test_rows_outlive_networks_that_are_deleted(recipe, tmp_path, monkeypatch):
+    before, _ = run(recipe, tmp_path / "out")
+    for folder in (tmp_path / "out").glob("*-seed0-*"):
+        shutil.rmtree(folder)
+    monkeypatch.setattr("csbrnn.commands.study.run_job", None)  # nothing is trained
+    assert outcomes(run(recipe, tmp_path / "out")[0]) == outcomes(before)
+
+
+def test_rows_of_an_earlier_recipe_are_moved_aside(recipe, tmp_path):
+    text = recipe.read_text()
+    before, _ = run(recipe, tmp_path / "out")
+    recipe.write_text(text.replace("pruning_rates = [4]", "pruning_rates = [3]"))
+    assert "2 rows of an earlier recipe" in run(recipe, tmp_path / "out")[1]
+    aside = json.loads((tmp_path / "out" / "result.old.json").read_text())
+    assert outcomes(aside) == outcomes(before)
+
+
+@pytest.mark.parametrize("content", ["hello", '{"kind": "study", "name": "another"}', "{}"])
+def test_a_file_that_is_no_result_of_this_study_stays(recipe, tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "result.json").write_text(content)
+    with pytest.raises(ArgumentError, match=r"result\.json"):
+        run(recipe, tmp_path / "out")
+    assert (tmp_path / "out" / "result.json").read_text() == content
+
+
+def test_a_device_that_is_not_there_is_refused_first(recipe, tmp_path):
+    for device in ("foo", "cuda:99"):
+        with pytest.raises(ArgumentError, match=f"not '{device}'"):
+            run(recipe, tmp_path / "out", device=device)
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_what_a_result_file_lacks_is_trained(recipe, tmp_path):

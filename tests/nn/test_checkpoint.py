@@ -81,7 +81,7 @@ def test_half_loading_is_refused_with_everything_that_differs(code, tmp_path):
         ("no_such_package:x", "must name a torch module.*PYTHONPATH"),
         ("{code}:needs", "is called without arguments"),
         ("{code}:number", "must give a torch module, not int"),
-        ("no_such_file.pt", "is not a file, nor of the form package.module:name"),
+        ("no_such_file.pt", "is no file; a module in code is package.module:name"),
     ],
 )
 def test_bad_specs(code, spec, message):

@@ -13,6 +13,7 @@ with needed_for("an exploration", "explore"):
     from csbrnn.explore.picture import draw
     from csbrnn.explore.recipe import read_recipe
     from csbrnn.explore.worker import RESULT, explore
+    from csbrnn.tasks.device import check_device
 
 from csbrnn.commands.progress import progress_bar
 
@@ -49,6 +50,7 @@ def run_explore(
     Raises:
         CsbrnnError: The recipe can't work, or the storage can't be used.
     """
+    check_device(device)
     read = read_recipe(recipe, data, device)
     console.print(f"{len(read.space.configurations)} configurations")
     for reason in read.space.left_out:

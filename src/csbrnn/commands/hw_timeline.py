@@ -77,9 +77,11 @@ def draw_timeline(compiled: Compiled, before: Compiled, path: Path) -> str:
     place = np.arange(compiled.arch.groups)
     bottom.bar(place - 0.2, before.loads, 0.4, label="before balancing", color="C3")
     bottom.bar(place + 0.2, compiled.loads, 0.4, label="after", color="C0")
+    bottom.set_xticks(place)
+    bottom.set_xlim(-1, len(place))
     bottom.set_xlabel("PEGroup")
     bottom.set_ylabel("words a step")
-    bottom.legend(fontsize=7, loc="lower right")
+    bottom.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     try:
         figure.savefig(path, dpi=130)
     except OSError as error:

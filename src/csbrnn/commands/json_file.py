@@ -1,13 +1,45 @@
-"""Writes a verb's result as JSON, if it is asked to."""
+"""A verb's result as JSON, if it is asked for: refused before the work if it can't be written."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from csbrnn.files import write_json
+import typer
 
-__all__ = ["write_result"]
+from csbrnn.errors import ArgumentError
+from csbrnn.files import make_directory, write_json
+
+__all__ = ["Json", "write_result"]
+
+
+def _check_writable(path: Path | None) -> Path | None:
+    """Return the path that `write_result` will be given.
+
+    Raises:
+        ArgumentError: No file can be written there.
+    """
+    if path is not None:
+        there = next(folder for folder in path.resolve().parents if folder.exists())
+        if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+            raise ArgumentError(
+                f"--json {path}: can't be written; it must name a file, new or old, in a folder"
+                " that may be written to"
+            )
+    return path
+
+
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        callback=_check_writable,
+        help="Also write the result as JSON.",
+    ),
+]
+"""The option of every verb."""
 
 
 def write_result(path: Path | None, data: dict[str, Any]) -> None:
@@ -17,4 +49,5 @@ def write_result(path: Path | None, data: dict[str, Any]) -> None:
         ArgumentError: The file can't be written.
     """
     if path is not None:
+        make_directory(path.parent)  # it may be that of the verb's own output
         write_json(path, data)

@@ -11,12 +11,13 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from csbrnn.commands.vocabulary import NO_VOCABULARY, vocabulary_of
 from csbrnn.errors import ArgumentError
-from csbrnn.model import PackedModel
+from csbrnn.model import Features, PackedModel
 from csbrnn.runtime import Engine
 from csbrnn.tasks.text import encode, read_text
 
-__all__ = ["generate", "load_array", "run_model", "score", "stream_lines", "vocabulary_of"]
+__all__ = ["generate", "load_array", "run_model", "score", "stream_lines"]
 
 
 def run_model(
@@ -56,18 +57,18 @@ def run_model(
     if source.endswith(".npy"):
         if length:
             raise ArgumentError("--generate continues a text; an array is run as it is")
-        return _run_array(engine, load_array(Path(source)), output)
+        return _run_array(engine, load_array(Path(source), model), output)
     if vocabulary is None:
         if prompt or length:
-            raise ArgumentError("--prompt and --generate need a model that carries a vocabulary")
+            raise ArgumentError(f"--prompt and --generate are text, and {NO_VOCABULARY}")
         if output is not None:
             raise ArgumentError(
                 "--output needs a .npy INPUT; lines are answered on standard output"
             )
         if source not in ("", "-"):
             with _open_text(Path(source)) as lines:
-                return {"steps": stream_lines(engine, lines, sys.stdout)}
-        return {"steps": stream_lines(engine, sys.stdin, sys.stdout)}
+                return {"steps": stream_lines(engine, lines, sys.stdout, source)}
+        return {"steps": stream_lines(engine, sys.stdin, sys.stdout, "standard input")}
     if source:
         prompt = sys.stdin.read() if source == "-" else read_text(Path(source))
     if not prompt and not length:
@@ -133,12 +134,6 @@ def _save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
         raise ArgumentError(f"{path}: can't be written: {error.strerror}") from None
 
 
-def vocabulary_of(model: PackedModel) -> Sequence[str] | None:
-    """The characters which a token model's numbers stand for, where it carries them."""
-    vocabulary = model.metadata.get("vocabulary")
-    return None if vocabulary is None else [str(character) for character in vocabulary]
-
-
 def generate(
     engine: Engine,
     vocabulary: Sequence[str],
@@ -189,11 +184,14 @@ def score(logits: npt.NDArray[np.floating], tokens: npt.NDArray[np.int32]) -> fl
     return float((log_sum - chosen).mean() / np.log(2))
 
 
-def load_array(path: Path) -> npt.NDArray[np.generic]:
-    """An array from a .npy file; never unpickles.
+def load_array(path: Path, model: PackedModel) -> npt.NDArray[Any]:
+    """A sequence for a model from a .npy file; never unpickles.
+
+    Shape:
+        returns: (steps, features), float32; of tokens, (steps,).
 
     Raises:
-        ArgumentError: The file is missing or not a plain array.
+        ArgumentError: The file is missing, not a plain array, or of another shape.
     """
     try:
         array = np.load(path, allow_pickle=False)
@@ -201,16 +199,24 @@ def load_array(path: Path) -> npt.NDArray[np.generic]:
         raise ArgumentError(f"{path}: can't be read as a .npy array: {error}") from None
     if not isinstance(array, np.ndarray):
         raise ArgumentError(f"{path}: must be a .npy array, not an .npz archive")
-    return array
+    features = isinstance(model.input, Features)
+    if array.ndim != (2 if features else 1) or not len(array):
+        shape = "(steps, features)" if features else "(steps,), of tokens"
+        raise ArgumentError(
+            f"{path}: must have the shape {shape}, and one step at least, but has {array.shape}: a"
+            " single sequence, without an axis for a batch"
+        )
+    return array.astype(np.float32) if features and array.dtype.kind == "f" else array
 
 
-def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO) -> int:
+def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO, source: str) -> int:
     """Runs one step a line of numbers, and writes each output before the next line is read.
 
     Args:
-        engine: A model with float features.
-        lines: Numbers separated by blanks or commas; empty lines are passed over.
+        engine: The model.
+        lines: Numbers separated by blanks or commas, or a token each; empty lines are passed over.
         out: Gets one line of numbers a step.
+        source: What the lines are of, for messages.
 
     Returns:
         Steps run.
@@ -218,23 +224,39 @@ def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO) -> int:
     Raises:
         ArgumentError: A line has another count of numbers, or something that is no number.
     """
-    width = engine.program.streams["input"].width
+    given = engine.program.streams["input"]
+    tokens = given.dtype == "int32"
     stream = engine.stream()
     steps = 0
-    for number, line in enumerate(lines, start=1):
+    for number, line in _numbered(lines, source):
         fields = line.replace(",", " ").split()
         if not fields:
             continue
+        where = f"{source}, line {number}"
         try:
-            values = np.array([float(field) for field in fields], np.float32)
-        except ValueError as error:
-            raise ArgumentError(f"standard input, line {number}: {error}") from None
-        if len(values) != width:
-            raise ArgumentError(
-                f"standard input, line {number}: the model takes {width} numbers a step, "
-                f"got {len(values)}"
-            )
-        out.write(" ".join(f"{value:.9g}" for value in stream.step(values)) + "\n")
+            values = np.array([int(f) if tokens else float(f) for f in fields])
+            fits = not tokens or bool(((values >= 0) & (values < given.bound)).all())
+        except (ValueError, OverflowError) as error:
+            raise ArgumentError(f"{where}: {error}") from None
+        if len(values) != given.width or not fits:
+            what = f"a token, 0..{given.bound - 1}" if tokens else f"{given.width} numbers"
+            got = " ".join(fields)[:60] if tokens else len(values)
+            raise ArgumentError(f"{where}: the model takes {what} a step, got {got}")
+        with np.errstate(over="ignore"):  # as infinite as float32 has it
+            y = stream.step(int(values[0]) if tokens else values.astype(np.float32))
+        out.write(" ".join(f"{value:.9g}" for value in y) + "\n")
         out.flush()
         steps += 1
     return steps
+
+
+def _numbered(lines: Iterable[str], source: str) -> Iterator[tuple[int, str]]:
+    number = 0
+    try:
+        for line in lines:
+            yield (number := number + 1), line
+    except UnicodeDecodeError:
+        raise ArgumentError(
+            f"{source}, line {number + 1}: must be lines of numbers, and is no text; arrays must be"
+            " in files that end in .npy"
+        ) from None

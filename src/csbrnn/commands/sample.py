@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from csbrnn.commands.run import load_array, vocabulary_of
+from csbrnn.commands.run import load_array
+from csbrnn.commands.vocabulary import NO_VOCABULARY, vocabulary_of
 from csbrnn.errors import ArgumentError
-from csbrnn.model import Features, PackedModel
+from csbrnn.model import PackedModel
 from csbrnn.tasks.text import encode, read_text
 
 __all__ = ["read_sample"]
@@ -24,16 +24,14 @@ def read_sample(model: PackedModel, source: Path) -> NDArray[Any]:
         source: A text, for models that carry a vocabulary; else a .npy array.
 
     Shape:
-        returns: (steps, features), or of tokens, (steps,); of an array, as the file has it.
+        returns: (steps, features), or of tokens, (steps,); of an array, its own type for tokens.
 
     Raises:
         ArgumentError: The file can't be read, or the model carries no vocabulary.
     """
     if source.suffix == ".npy":
-        xs: NDArray[Any] = load_array(source)
-        floats = isinstance(model.input, Features) and xs.dtype.kind == "f"
-        return xs.astype(np.float32) if floats else xs
+        return load_array(source, model)
     vocabulary = vocabulary_of(model)
     if vocabulary is None:
-        raise ArgumentError(f"{source}: must be a .npy array: the model carries no vocabulary")
+        raise ArgumentError(f"{source}: must be a .npy array, for {NO_VOCABULARY}")
     return encode(read_text(source), vocabulary)

@@ -12,6 +12,7 @@ with needed_for("a search", "train"):
 
     from csbrnn.search.recipe import read_recipe
     from csbrnn.search.task_search import PACKED, search_task
+    from csbrnn.tasks.device import check_device
 
 from csbrnn.commands.progress import progress_bar
 from csbrnn.search.lossless import LOG, RESULT
@@ -45,6 +46,7 @@ def run_search(
     Raises:
         CsbrnnError: The recipe can't work, or the directory holds another search.
     """
+    check_device(device)
     read = read_recipe(recipe, data, device)
     torch.set_num_threads(threads)
     try:

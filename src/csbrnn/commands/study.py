@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csbrnn.errors import UnsupportedModelError
-from csbrnn.files import load_json, make_directory, write_json
+from csbrnn.errors import ArgumentError, UnsupportedModelError
+from csbrnn.files import load_json, make_directory, unused, write_json
 from csbrnn.lock import locked
 from csbrnn.optional import needed_for
 
@@ -17,6 +17,7 @@ with needed_for("a study", "study"):
         NOTHING,
         Failure,
         Job,
+        Known,
         collect,
         jobs_of,
         missing,
@@ -27,6 +28,7 @@ with needed_for("a study", "study"):
         run_jobs,
         time_models,
     )
+    from csbrnn.tasks.device import check_device
 
 from csbrnn.commands.progress import bars, progress_bar
 from csbrnn.commands.report import read_result, write_report
@@ -77,6 +79,7 @@ def run_study(
             a study in the directory.
         UnsupportedModelError: Some jobs failed: all of them, with reasons.
     """
+    check_device(device)
     recipe = read_recipe(path, data)
     before = NOTHING if known is None else read_known(read_result(known))
     root = Path("studies-out") / recipe.name if out is None else out
@@ -84,6 +87,7 @@ def run_study(
     busy = f"{root}: another process runs a study here; wait for it, or give another --out"
     with locked(root / _LOCK, busy=busy):
         jobs = jobs_of(recipe)
+        before = _kept(root / _RESULT, recipe.name, jobs, before, console)
         todo = missing(jobs, before)
         done = len(jobs) - sum(not job.done(root) for job in todo)
         console.print(
@@ -115,6 +119,34 @@ def run_study(
             [f"{failure.job.label}: {failure.reason}" for failure in failures],
         )
     return result
+
+
+def _kept(path: Path, name: str, jobs: tuple[Job, ...], before: Known, console: Console) -> Known:
+    """Adds the rows of an earlier run in the directory: they outlive networks that are deleted.
+
+    A file with rows that the recipe does not ask for any more is moved aside.
+
+    Raises:
+        ArgumentError: The file is no result of this study.
+    """
+    if not path.exists():
+        return before
+    found = read_result(path)
+    if found.get("kind") != "study" or found.get("name") != name:
+        raise ArgumentError(
+            f"{path}: must be the result of the study {name!r}, but is that of"
+            f" {found.get('name')!r}; give another --out"
+        )
+    mine = read_known(found)
+    if dropped := mine.rows.keys() - {job.name for job in jobs}:
+        aside = unused(path.with_suffix(".old.json"))
+        path.rename(aside)
+        console.print(
+            f"{len(dropped)} rows of an earlier recipe are not asked for any more; they are in"
+            f" {aside}",
+            highlight=False,
+        )
+    return before | mine
 
 
 def _train(
@@ -187,5 +219,8 @@ class _Bars:
 def _times(root: Path) -> dict[str, Any]:
     """What the last race in the directory has measured."""
     path = root / _TIMES
-    times: dict[str, Any] = load_json(path) if path.exists() else {}
+    try:
+        times: dict[str, Any] = load_json(path) if path.exists() else {}
+    except ArgumentError as error:
+        raise ArgumentError(f"{error}; delete it: the next race writes it anew") from None
     return times

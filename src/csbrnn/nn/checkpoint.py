@@ -123,13 +123,14 @@ def _from_file(path: Path, *, trust: bool) -> nn.Module:
 def _read_state(path: Path) -> dict[str, Tensor]:
     """The state_dict in a file, read without running code from it."""
     if not path.is_file():
-        raise ArgumentError(f"{path} is not a file, nor of the form package.module:name")
+        raise ArgumentError(f"{path} is no file; a module in code is package.module:name")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise FormatError(f"{path} is not a file that torch.save wrote: {error}") from error
+        reason = str(error) or "it is empty"
+        raise FormatError(f"{path} is not a file that torch.save wrote: {reason}") from error
     for key in _NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

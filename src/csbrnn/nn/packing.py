@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from csbrnn import model as packed
-from csbrnn.errors import ArgumentError, ScheduleWarning, UnsupportedModelError
+from csbrnn.errors import ArgumentError, CsbrnnWarning, ScheduleWarning, UnsupportedModelError
 from csbrnn.nn.lowering import Lowering
 from csbrnn.nn.storage import Storage
 from csbrnn.nn.trace import Trace, trace
@@ -59,13 +59,15 @@ def pack(
             tells.
         layout: Axes of the input: "TBF" (time, batch, features), "BTF", "TF", "BF" (one step), "F",
             or for tokens "TB", "BT", "T", "B". Found by trying if left out.
-        precision: What the matrices of recurrent and linear layers are stored in: "fp32", "bf16" or
-            "int8"; see `csbrnn.model.quantize`. Left out, it is that of the recipe by which the
+        precision: What the matrices of recurrent and linear layers are stored in: "fp32", "bf16",
+            "int8", or for the accelerator "fixed16" or "fixed12", which CPUs run as fp32; see
+            `csbrnn.model.quantize`. Left out, it is that of the recipe by which the
             module, or a part of it, is pruned; or fp32.
         keep_fp32: Patterns of "layer/parameter", as the packed model has them, that are not
             rounded, besides what the recipe keeps by the module's names.
 
     Warns:
+        CsbrnnWarning: Weights do not follow ``pattern``, and would be smaller in another format.
         ScheduleWarning: The module is being pruned, and pruning has not ended; or it was trained
             for the precision, but some of its weights were not.
 
@@ -100,6 +102,15 @@ def pack(
     )
     packed.verify(result)
     stored, untrained = storage.encode(result, precision, keep_fp32)
+    if storage.astray:
+        now, then = (sum(sizes) for sizes in zip(*storage.astray.values(), strict=True))
+        warnings.warn(
+            f"{', '.join(storage.astray)} do not follow {pattern}, and are stored dense in"
+            f" {now:,} bytes, where another format takes {then:,}: leave the pattern out to have"
+            " the smallest",
+            CsbrnnWarning,
+            stacklevel=2,
+        )
     if untrained:
         warnings.warn(
             f"{', '.join(untrained)} are rounded, but were not while the model was trained for"

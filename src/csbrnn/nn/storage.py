@@ -31,6 +31,11 @@ class Storage:
         module: Whose parameters the tensors are.
         pattern: What its weights follow, if known.
         pruners: What prunes it, or parts of it.
+
+    Attributes:
+        astray: Matrices that do not follow the pattern asked for, so that they are stored dense by
+            the last `encode`, though another format would be smaller: name -> bytes, and how many
+            it could be.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Storage:
     ) -> None:
         self._pattern, self._pruners = pattern, pruners
         self._parameters = {tensor_key(parameter): parameter for parameter in module.parameters()}
+        self.astray: dict[str, tuple[int, int]] = {}
         self._matrices: dict[TensorKey, DenseMatrix] = {}
         # Of what each matrix is a copy of: who prunes it, and its name there. None if it is no
         # whole parameter.
@@ -90,11 +96,13 @@ class Storage:
         keep_fp32 = [keep_fp32] if isinstance(keep_fp32, str) else list(keep_fp32)
         rounded = packed.quantize(model, wanted, keep_fp32=[*keep_fp32, *sorted(kept)])
         encoded: dict[tuple[Matrix, Precision], Matrix] = {}
+        self.astray.clear()
 
         def stored(name: str, matrix: Matrix) -> Matrix:
             source = model.matrices[name], matrix.precision
             if source not in encoded:
                 encoded[source] = self._encode(*source)
+                self._note_if_astray(name, source[0], encoded[source])
             return encoded[source]
 
         untrained = [
@@ -112,6 +120,14 @@ class Storage:
         return any(
             pruner.precision_of(name) is not FP32 for pruner, name in self._known.get(matrix, ())
         )
+
+    def _note_if_astray(self, name: str, matrix: Matrix, stored: Matrix) -> None:
+        """Notes a matrix that is dense for the pattern asked for, and smaller by another."""
+        if self._pattern is None or not isinstance(stored, DenseMatrix):
+            return
+        smallest = encode(matrix.to_dense(), None, stored.precision)
+        if smallest.nbytes < stored.nbytes:
+            self.astray[name] = stored.nbytes, smallest.nbytes
 
     def _encode(self, matrix: Matrix, precision: Precision) -> Matrix:
         array = matrix.to_dense()

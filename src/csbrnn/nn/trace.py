@@ -128,6 +128,19 @@ def _trace(module: nn.Module, fixed: dict[str, Any]) -> Trace:
     except Exception as error:  # the module's own code, run on symbolic values, may raise anything
         frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
         place = f"{Path(frames[-1].filename).name} line {frames[-1].lineno}: " if frames else ""
+        lines = " ".join(frame.line or "" for frame in frames)
+        if re.search(
+            r"pack_padded_sequence|pad_packed_sequence|pack_sequence|PackedSequence", lines
+        ):
+            raise UnsupportedModelError(
+                f"can't pack {type(module).__name__}",
+                [
+                    f"{place}packed sequences (torch.nn.utils.rnn) can't be carried, for a packed"
+                    " model runs streams without padding: let forward give the plain tensor to the"
+                    " recurrent layer in evaluation mode (if not self.training), or where it gets"
+                    " no lengths"
+                ],
+            ) from error
         raise UnsupportedModelError(
             f"can't pack {type(module).__name__}",
             [

@@ -54,11 +54,11 @@ class Recipe:
         densities: Other densities for some weights.
         patterns: Other patterns for some weights.
         distill: Whether and how the dense network teaches the pruned one.
-        precision: What weights will be stored in: "fp32", "bf16" or "int8". Towards the end of
-            training, forward passes see the matrices of all recurrent and linear layers rounded
-            to it, in training and in evaluation mode, while the optimizer goes on with the
-            parameters themselves; ``finalize`` rounds those. (The operands of int8 products are
-            not rounded in training.)
+        precision: What weights will be stored in: "fp32", "bf16", "int8", or for the accelerator
+            "fixed16" or "fixed12". Towards the end of training, forward passes see the matrices of
+            all recurrent and linear layers rounded to it, in training and in evaluation mode, while
+            the optimizer goes on with the parameters themselves; ``finalize`` rounds those. (The
+            operands of int8 products are not rounded in training.)
         keep_diagonal: Whether the diagonals of square gate matrices (``weight_hh``) always stay,
             beside the pattern, as part of the same density.
         sensitivities: What a unit of energy (a squared weight) is worth under scope "global": for

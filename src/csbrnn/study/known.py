@@ -26,6 +26,11 @@ class Known:
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timing: Mapping[str, Any] = field(default_factory=dict)
 
+    def __or__(self, newer: Known) -> Known:
+        """Returns the rows of both; of those that both have, the newer ones."""
+        older = {name: self.row(name, newer.timing) for name in self.rows}
+        return Known({**older, **newer.rows}, newer.timing or self.timing)
+
     def row(self, name: str, timing: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a row for a table of which other rows are timed anew.
 
