@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -124,7 +125,7 @@ def run_study(
 def _kept(path: Path, name: str, jobs: tuple[Job, ...], before: Known, console: Console) -> Known:
     """Adds the rows of an earlier run in the directory: they outlive networks that are deleted.
 
-    A file with rows that the recipe does not ask for any more is moved aside.
+    A file with rows that the recipe does not ask for any more is kept aside.
 
     Raises:
         ArgumentError: The file is no result of this study.
@@ -140,7 +141,7 @@ def _kept(path: Path, name: str, jobs: tuple[Job, ...], before: Known, console: 
     mine = read_known(found)
     if dropped := mine.rows.keys() - {job.name for job in jobs}:
         aside = unused(path.with_suffix(".old.json"))
-        path.rename(aside)
+        shutil.copyfile(path, aside)
         console.print(
             f"{len(dropped)} rows of an earlier recipe are not asked for any more; they are in"
             f" {aside}",

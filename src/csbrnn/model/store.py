@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -88,6 +89,8 @@ def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
         )
     unique = secrets.token_hex(8)
     fresh = target.with_name(f".{target.name}.{unique}.new")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "The folder above must exist", str(path))
     fresh.mkdir()
     try:
         _write(fresh / CONFIG_FILE, text)

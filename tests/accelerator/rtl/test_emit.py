@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from csbrnn.accelerator.tools import has_tool
+from csbrnn.accelerator.tools import has_tool, require_tool
 
 from .random_image import ARCHS, random_image
 
@@ -127,6 +127,21 @@ def test_nothing_depends_on_a_place_that_is_read_while_it_is_written(tmp_path, m
         xs = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (STEPS, image.input_length))
         write_testbench(image, xs, tmp_path)
         assert re.search(r"^PASS: ", icarus(tmp_path), re.M), seed
+
+
+@pytest.mark.skipif(not has_tool("verilator"), reason="needs Verilator")
+@pytest.mark.parametrize("arch", ARCHS)
+def test_verilator_has_nothing_to_warn_of(arch, tmp_path):
+    from csbrnn.accelerator.rtl.verilator import verilator_environment
+
+    (tmp_path / "csbrnn.v").write_text(emit_verilog(ARCHS[arch]))
+    verilator = require_tool("verilator")
+    command = [*verilator, "--lint-only", "--top-module", "csbrnn_accelerator", "csbrnn.v"]
+    environment = verilator_environment(verilator[0])
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow

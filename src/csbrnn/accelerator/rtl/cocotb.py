@@ -87,7 +87,6 @@ def _launch(simulator: str) -> None:
         hdl_toplevel=TOP,
         build_dir="build",
         timescale=("1ns", "1ps"),
-        build_args=["-Wno-fatal"] if simulator == "verilator" else [],
     )
     runner.test(hdl_toplevel=TOP, hdl_toplevel_lang="verilog", test_module=_BENCH)
 

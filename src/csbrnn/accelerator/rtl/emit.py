@@ -35,8 +35,20 @@ _AWAKE: Final = re.compile(r"^( *reg )(\\\$auto\$verilog_backend\S+) += 0;$", re
 """The variable by which Yosys makes each ``always @*`` run at time 0. A SystemVerilog simulator
 initializes it before there are processes that could notice."""
 
-_TIMESCALE: Final = "`timescale 1ns / 1ps\n"
-"""That of the testbench: simulators complain where some files have one and others don't."""
+_HEADER: Final = """\
+`timescale 1ns / 1ps
+// Written by Yosys: operands are as wide as Verilog makes them, a case without a choice keeps what
+// stands before it, small sizes leave comparisons one outcome, and variables that wake a process at
+// time 0 are assigned as in one.
+/* verilator lint_off WIDTHEXPAND */
+/* verilator lint_off WIDTHTRUNC */
+/* verilator lint_off CASEINCOMPLETE */
+/* verilator lint_off CMPCONST */
+/* verilator lint_off UNSIGNED */
+/* verilator lint_off INITIALDLY */
+"""
+"""The testbench's time scale, for simulators complain where some files have one and others don't;
+and what there is no need to be warned of."""
 
 _STREAM: Final = "csbrnn_stream"
 _GROUP: Final = "csbrnn_group"
@@ -90,4 +102,4 @@ def emit_verilog(arch: Arch, *, collisions: bool = True) -> str:
         run_yosys(script, folder)
         # A nonblocking assignment comes after all processes have begun to wait, in any simulator.
         text = (folder / "csbrnn.v").read_text("utf-8")
-        return _TIMESCALE + _AWAKE.sub(r"\1\2 ;\n  initial \2 <= 0;", text)
+        return _HEADER + _AWAKE.sub(r"\1\2 ;\n  initial \2 <= 0;", text)

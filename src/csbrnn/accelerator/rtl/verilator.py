@@ -57,7 +57,6 @@ def build_verilator(arch: Arch) -> Path:
             "--top-module",
             TOP,
             "-O3",
-            "-Wno-fatal",
             "--no-timing",
             "-CFLAGS",
             f"-std=c++17 -O2 -I{folder} -I{DRIVERS}",
