@@ -174,6 +174,8 @@ def test_a_teacher_that_shares_weights_is_refused_and_nothing_is_frozen():
             distilled(model, teacher=other)
         assert all(p.requires_grad for p in model.parameters())
         assert model.training
+    model.head.requires_grad_(False)  # what is not trained may be shared
+    distilled(model, teacher=teacher)
 
 
 class Streaming(Tagger):

@@ -190,8 +190,8 @@ class Distiller:
 
 
 def _shared(model: nn.Module, teacher: nn.Module) -> str | None:
-    """A parameter that both have, by its name in the model."""
-    taught = {id(parameter) for parameter in teacher.parameters()}
+    """A parameter that is trained and that both have, by its name in the model."""
+    taught = {id(parameter) for parameter in teacher.parameters() if parameter.requires_grad}
     return next((n for n, p in model.named_parameters() if id(p) in taught), None)
 
 
