@@ -133,7 +133,7 @@ def _kept(path: Path, name: str, jobs: tuple[Job, ...], before: Known, console: 
     if not path.exists():
         return before
     found = read_result(path)
-    if found.get("kind") != "study" or found.get("name") != name:
+    if found.get("name") != name:
         raise ArgumentError(
             f"{path}: must be the result of the study {name!r}, but is that of"
             f" {found.get('name')!r}; give another --out"

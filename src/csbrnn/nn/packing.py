@@ -101,11 +101,11 @@ def pack(
         dict(provenance or {}),
     )
     packed.verify(result)
-    stored, untrained = storage.encode(result, precision, keep_fp32)
-    if storage.astray:
-        now, then = (sum(sizes) for sizes in zip(*storage.astray.values(), strict=True))
+    stored, untrained, astray = storage.encode(result, precision, keep_fp32)
+    if astray:
+        now, then = (sum(sizes) for sizes in zip(*astray.values(), strict=True))
         warnings.warn(
-            f"{', '.join(storage.astray)} do not follow {pattern}, and are stored dense in"
+            f"{', '.join(astray)} do not follow {pattern}, and are stored dense in"
             f" {now:,} bytes, where another format takes {then:,}: leave the pattern out to have"
             " the smallest",
             CsbrnnWarning,

@@ -31,11 +31,6 @@ class Storage:
         module: Whose parameters the tensors are.
         pattern: What its weights follow, if known.
         pruners: What prunes it, or parts of it.
-
-    Attributes:
-        astray: Matrices that do not follow the pattern asked for, so that they are stored dense by
-            the last `encode`, though another format would be smaller: name -> bytes, and how many
-            it could be.
     """
 
     def __init__(
@@ -43,7 +38,6 @@ class Storage:
     ) -> None:
         self._pattern, self._pruners = pattern, pruners
         self._parameters = {tensor_key(parameter): parameter for parameter in module.parameters()}
-        self.astray: dict[str, tuple[int, int]] = {}
         self._matrices: dict[TensorKey, DenseMatrix] = {}
         # Of what each matrix is a copy of: who prunes it, and its name there. None if it is no
         # whole parameter.
@@ -69,7 +63,7 @@ class Storage:
 
     def encode(
         self, model: packed.PackedModel, precision: Precision | str | None, keep_fp32: Iterable[str]
-    ) -> tuple[packed.PackedModel, list[str]]:
+    ) -> tuple[packed.PackedModel, list[str], dict[str, tuple[int, int]]]:
         """Rounds and compresses the matrices of a model made with `matrix`.
 
         Args:
@@ -78,8 +72,9 @@ class Storage:
             keep_fp32: As for `csbrnn.model.quantize`.
 
         Returns:
-            The model, and the matrices that are rounded now though they were not in training, if
-            the pruner trained for this precision.
+            The model; the matrices that are rounded now though they were not in training, if the
+            pruner trained for this precision; and those that do not follow the pattern asked for,
+            stored dense though another format is smaller: name -> bytes, and bytes in that format.
 
         Raises:
             ArgumentError: Parts of the module are trained for different precisions.
@@ -96,13 +91,16 @@ class Storage:
         keep_fp32 = [keep_fp32] if isinstance(keep_fp32, str) else list(keep_fp32)
         rounded = packed.quantize(model, wanted, keep_fp32=[*keep_fp32, *sorted(kept)])
         encoded: dict[tuple[Matrix, Precision], Matrix] = {}
-        self.astray.clear()
+        astray: dict[str, tuple[int, int]] = {}
 
         def stored(name: str, matrix: Matrix) -> Matrix:
             source = model.matrices[name], matrix.precision
             if source not in encoded:
                 encoded[source] = self._encode(*source)
-                self._note_if_astray(name, source[0], encoded[source])
+                if self._pattern is not None and isinstance(encoded[source], DenseMatrix):
+                    dense, least = encoded[source], encode(source[0].to_dense(), None, source[1])
+                    if least.nbytes < dense.nbytes:
+                        astray[name] = dense.nbytes, least.nbytes
             return encoded[source]
 
         untrained = [
@@ -110,7 +108,7 @@ class Storage:
             for name, matrix in rounded.products.items()
             if matrix.dtype == trained != "fp32" and not self._is_trained(model.products[name])
         ]
-        return packed.map_matrices(rounded, stored), untrained
+        return packed.map_matrices(rounded, stored), untrained, astray
 
     def _keeps(self, matrix: Matrix) -> bool:
         """Whether a recipe names a weight in keep_fp32."""
@@ -120,14 +118,6 @@ class Storage:
         return any(
             pruner.precision_of(name) is not FP32 for pruner, name in self._known.get(matrix, ())
         )
-
-    def _note_if_astray(self, name: str, matrix: Matrix, stored: Matrix) -> None:
-        """Notes a matrix that is dense for the pattern asked for, and smaller by another."""
-        if self._pattern is None or not isinstance(stored, DenseMatrix):
-            return
-        smallest = encode(matrix.to_dense(), None, stored.precision)
-        if smallest.nbytes < stored.nbytes:
-            self.astray[name] = stored.nbytes, smallest.nbytes
 
     def _encode(self, matrix: Matrix, precision: Precision) -> Matrix:
         array = matrix.to_dense()

@@ -156,11 +156,7 @@ def _masks(
         return pattern.mask_together(values, density)
     total = sum(value.numel() for value in values)
     limit = budget(total, density)
-    if reserved > limit:
-        raise ArgumentError(
-            f"{pattern}: the kept diagonal has {reserved} weights, more than the {limit} that a"
-            f" density of {density:.4g} allows; raise the density, or leave keep_diagonal out"
-        )
+    assert reserved <= limit, "find_targets refuses it"
     if not has_groups(pattern):
         most = 2 * max(float(value.abs().max()) for value in values)
         raised = [
