@@ -1,6 +1,9 @@
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csbrnn.errors import ArgumentError
 from csbrnn.report import AXES, frontier, read_study
@@ -78,9 +81,52 @@ def test_beyond_the_largest_rate_nothing_is_claimed(study):
 def test_the_first_crossing_counts():
     result = make_result(seeds=(0,), patterns=["unstructured"])
     by_rate = {row["pruning_rate"]: row for row in result["rows"]}
-    by_rate[8.0]["gap"] = 0.1  # a failed trial: 16x being better again does not make 8x lossless
+    by_rate[8.0]["gap"] = 0.1  # a failed trial: 16x (0.04) being better does not make 8x lossless
     rate, _ = read_study(result).curves[0].rate_at(0.045)
     assert 4 < rate < 8
+
+
+def test_gaps_that_fall_are_noise_and_each_seed_counts_once():
+    """What is pooled, 16x and 32x, is the mean of its seeds."""
+    gaps = {4.0: [-0.01], 8.0: [0.0, 0.02], 16.0: [0.04], 32.0: [0.01, 0.03]}
+    result = make_result(patterns=["unstructured"])
+    rows = [row for row in result["rows"] if row["label"] == "dense"]
+    for row in result["rows"]:
+        if row["label"] != "dense" and row["seed"] < len(gaps[row["pruning_rate"]]):
+            rows.append(row | {"gap": gaps[row["pruning_rate"]][row["seed"]]})
+    curve = read_study(result | {"rows": rows}).curves[0]
+    pooled = (0.04 + 0.01 + 0.03) / 3
+    assert curve.fitted_gaps == pytest.approx({4: -0.01, 8: 0.01, 16: pooled, 32: pooled})
+    assert curve.points[2].gap == pytest.approx(0.04)  # what was measured stays as it is
+    rate, at_least = curve.rate_at(0.02)
+    assert not at_least
+    assert rate == pytest.approx(8 * 2 ** (0.01 / (pooled - 0.01)))
+    assert curve.rate_at(pooled) == (32.0, True)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=4))
+def test_the_fitted_curve_never_falls_and_is_the_closest(gaps):
+    result = make_result(seeds=(0,), patterns=["unstructured"])
+    result["rows"] = result["rows"][: 1 + len(gaps)]
+    for row, gap in zip(result["rows"][1:], gaps, strict=True):
+        row["gap"] = gap
+    fitted = np.array(list(read_study(result).curves[0].fitted_gaps.values()))
+    assert (np.diff(fitted) >= 0).all()
+    # Of a convex set's closest point: no other is on the side where the measured ones are.
+    for other in (np.sort(gaps), np.full(len(gaps), np.mean(gaps)), np.maximum.accumulate(gaps)):
+        assert (np.array(gaps) - fitted) @ (other - fitted) <= 1e-12
+
+
+def test_rates_are_those_that_patterns_have():
+    result = make_result(seeds=(0,), patterns=["row-balanced"])
+    for row in result["rows"]:
+        if row["pruning_rate"] == 32:
+            row["kept_weights"] = row["total_weights"] // 40
+    curve = read_study(result).curves[0]
+    assert [point.rate for point in curve.points] == list(RATES)
+    assert curve.rate_at(1.0) == (40.0, True)
+    assert curve.mean_at(40, "total_bits_int8") is not None
+    assert AXES[0].cost_of(curve.points[-1]) == 40
 
 
 def test_means_are_interpolated_on_logarithms(study):

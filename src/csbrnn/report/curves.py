@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, final
 
 from csbrnn.checks import is_file_name
@@ -63,7 +64,7 @@ class Point:
     """A pattern at one rate, over all seeds that were run.
 
     Attributes:
-        rate: Pruning rate.
+        rate: Pruning rate that was asked for.
         seeds: How many.
         gap: Mean loss of accuracy against the dense reference of the same seed, positive if worse.
         gap_error: Its standard error over held-out data, by paired samples; None if not known.
@@ -80,6 +81,11 @@ class Point:
     gap_error: float | None
     seed_error: float | None
     means: Mapping[str, float]
+
+    @property
+    def reached(self) -> float:
+        """The pruning rate that it has: not every pattern can have every rate."""
+        return self.means["pruning_rate"]
 
     @property
     def error(self) -> float | None:
@@ -102,17 +108,32 @@ class Curve:
         """Pattern and method."""
         return f"{self.label}, {self.method}" if self.method else self.label
 
+    @cached_property
+    def fitted_gaps(self) -> Mapping[float, float]:
+        """Rate asked for -> gap, where known, of the closest curve that never falls.
+
+        Who prunes more loses more; where a measured gap is smaller than that at a lower rate, it is
+        because seeds and held-out data differ by more, and both are taken to be what they are
+        together, each seed counting once.
+        """
+        known = {p.rate: (p.gap, p.seeds) for p in self.points if p.gap is not None}
+        return dict(zip(known, _never_falling(known.values()), strict=True))
+
     def rate_at(self, gap: float) -> tuple[float, bool] | None:
         """The largest rate up to which no more than ``gap`` is lost.
 
-        Between measured rates the gap is taken as linear in the rate's logarithm; at rate 1 it is
-        zero, for the dense network is the reference.
+        Between measured rates the fitted gap is taken as linear in the rate's logarithm; at rate 1
+        it is zero, for the dense network is the reference.
 
         Returns:
             The rate, and whether it is the largest measured one, so that the true one may be
             higher; None if no gap is known.
         """
-        known = [(point.rate, point.gap) for point in self.points if point.gap is not None]
+        known = [
+            (point.reached, self.fitted_gaps[point.rate])
+            for point in self.points
+            if point.rate in self.fitted_gaps
+        ]
         if not known:
             return None
         before, low = 1.0, 0.0
@@ -133,7 +154,7 @@ class Curve:
             key: Of `Point.means`.
             dense: The mean at rate 1.
         """
-        known = [(point.rate, point.means[key]) for point in self.points if key in point.means]
+        known = [(point.reached, point.means[key]) for point in self.points if key in point.means]
         if dense is not None:
             known.insert(0, (1.0, dense))
         for (r0, v0), (r1, v1) in zip(known, known[1:] or known, strict=False):
@@ -232,6 +253,19 @@ def frontier(study: Study, axis: Axis) -> list[tuple[float, float]]:
     return kept
 
 
+def _never_falling(weighed: Iterable[tuple[float, int]]) -> list[float]:
+    """Isotonic regression of values with weights, by pooling neighbours (Ayer et al. 1955)."""
+    pools: list[tuple[float, int, int]] = []  # mean, weight, and how many values
+    for value, weight in weighed:
+        mean, heft, count = value, weight, 1
+        while pools and pools[-1][0] > mean:
+            before, others, many = pools.pop()
+            mean = (mean * heft + before * others) / (heft + others)
+            heft, count = heft + others, count + many
+        pools.append((mean, heft, count))
+    return [mean for mean, _, count in pools for _ in range(count)]
+
+
 def _points(rows: Sequence[Mapping[str, Any]], lower: bool, reference: Point) -> tuple[Point, ...]:
     rates = sorted({row["pruning_rate"] for row in rows})
     return tuple(
@@ -251,6 +285,8 @@ def _point(
         known = [row[key] for row in rows if row[key] is not None]
         if known:
             means[key] = statistics.fmean(known)
+    if means.get("kept_weights"):
+        means["pruning_rate"] = means["total_weights"] / means["kept_weights"]
     if reference is not None and len(gaps) == len(rows):
         gap = statistics.fmean(gaps)
         shift = reference.means["value"] + (gap if lower else -gap) - means["value"]

@@ -79,7 +79,8 @@ class Comparison:
 class NoLoss:
     """A pattern where its accuracy is as good as the dense network's, and beside the unstructured.
 
-    Between measured rates, everything is interpolated; None where nothing is known.
+    Between measured rates, everything is interpolated, losses on the closest curve that never falls
+    (`Curve.fitted_gaps`); None where nothing is known.
 
     Attributes:
         curve: Of the pattern and method.
@@ -146,12 +147,13 @@ def _relative(study: Study, curve: Curve) -> tuple[Comparison | None, Comparison
         return None, None
     if curve is reference:
         return Comparison(1.0, False, 1.0), None
-    equal = _compare(study, curve, point, point.gap)
+    gap = reference.fitted_gaps[point.rate]
+    equal = _compare(study, curve, point, gap)
     rate = 1.0 if equal is None else equal.rate * study.reference_rate
-    own = next((p.gap_error for p in curve.points if p.rate >= rate), None)
+    own = next((p for p in curve.points if p.reached >= rate), curve.points[-1]).gap_error
     if own is None or point.gap_error is None:
         return equal, None
-    return equal, _compare(study, curve, point, point.gap + 2 * math.hypot(own, point.gap_error))
+    return equal, _compare(study, curve, point, gap + 2 * math.hypot(own, point.gap_error))
 
 
 def _compare(study: Study, curve: Curve, reference: Point, gap: float) -> Comparison | None:
@@ -176,12 +178,13 @@ def _how_to_read(study: Study, tolerance: float | None) -> str:
     allowed = 2 * study.stderr if tolerance is None else tolerance
     sign = "+" if study.lower_is_better else "-"
     return (
-        "*Measured*; interpolated between measured rates, and from the smallest down to no loss at "
-        f"1x, which is too low if anything. No loss: {study.metric} within "
-        f"{sign}{allowed:.4f} (two standard errors over held-out data) of the equally trained "
-        f"dense network's {study.dense.means['value']:.4f}. Bits: int8 values and indices of the "
-        f"pruned matrices. Relative: to {REFERENCE} at {study.reference_rate:g}x, at its accuracy; "
-        "in brackets, where it may be worse by two standard errors of the difference. "
+        "*Measured*; interpolated between measured rates, on the closest curve that never falls, "
+        "and from the smallest down to no loss at 1x, which is too low if anything. No loss: "
+        f"{study.metric} within {sign}{allowed:.4f} (two standard errors over held-out data) of "
+        f"the equally trained dense network's {study.dense.means['value']:.4f}. Bits: int8 values "
+        f"and indices of the pruned matrices. Relative: to {REFERENCE} at "
+        f"{study.reference_rate:g}x, at its accuracy; in brackets, where it may be worse by two "
+        "standard errors of the difference. "
         f"Steps: int8, one thread, {study.machine}."
     )
 
@@ -270,10 +273,8 @@ def _cell(study: Study, point: Point) -> str:
 
 
 def _other_rate(point: Point) -> str:
-    kept, total = point.means.get("kept_weights"), point.means.get("total_weights")
-    if not kept or not total or abs(total / kept / point.rate - 1) <= _RATE_MET:
-        return ""
-    return f" ({total / kept:.1f}x)"
+    met = abs(point.reached / point.rate - 1) <= _RATE_MET
+    return "" if met else f" ({point.reached:.1f}x)"
 
 
 def _weights(study: Study) -> float | None:
