@@ -125,11 +125,11 @@ def _draw_axes(axes: Axes, study: Study, axis: Axis) -> None:
 
 
 def _ticks(study: Study, axis: Axis) -> list[float]:
-    """Where to put numbers on an axis: at the measured rates, or at round values."""
-    costs = [axis.cost_of(point) for curve in study.curves for point in curve.points]
-    values = [cost for cost in costs if cost is not None]
+    """Where to put numbers on an axis: at the rates asked for, or at round values."""
+    points = [point for curve in study.curves for point in curve.points]
     if axis.key == "pruning_rate":
-        return sorted(set(values))
+        return sorted({point.rate for point in points})
+    values = [cost for point in points if (cost := axis.cost_of(point)) is not None]
     if (dense := axis.cost_of(study.dense)) is not None:
         values.append(dense)
     low, high = min(values) / 1.1, max(values) * 1.1
