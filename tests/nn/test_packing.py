@@ -334,6 +334,27 @@ def test_in_place_where_nothing_else_sees_it():
     agree(module, pack(module))
 
 
+class AddsTo(nn.Module):
+    """A residual by ``+=``: the branch reads before."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.branch = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        seq_len, rank = x.size(0), 2
+        steps = seq_len
+        steps *= 1
+        rank += 1
+        y = self.first(x).view(seq_len, -1, rank)
+        y += self.branch(y)
+        return y
+
+
+def test_a_residual_in_place():
+    agree(module := AddsTo(), pack(module))
+
+
 def test_half_precision_weights_are_taken_exactly():
     module = nn.Linear(3, 2).to(torch.bfloat16)
     weight = pack(module).layers[0].weight.to_dense()
@@ -374,6 +395,11 @@ def rnn_and(function, rnn=None, **parts):
 def relu_and_forget(y):
     functional.relu(y, inplace=True)
     return y
+
+
+def multiply(y, r):
+    r *= torch.tanh(y)
+    return r
 
 
 REFUSED = {
@@ -468,6 +494,18 @@ REFUSED = {
     "relu in place beside a residual": (
         rnn_and(lambda s, x: (y := s.rnn(x)[0]) + s.relu(y), relu=nn.ReLU(inplace=True)),
         "relu (ReLU), test_packing.py line {}: changes a tensor in place that is also used",
+    ),
+    "relu in place of what a dropout passed on": (
+        rnn_and(
+            lambda s, x: (y := s.rnn(x)[0]) * s.relu(s.drop(y)) + y,
+            drop=nn.Dropout(),
+            relu=nn.ReLU(inplace=True),
+        ),
+        "relu (ReLU), test_packing.py line {}: changes a tensor in place that is also used",
+    ),
+    "a product in place under another name": (
+        rnn_and(lambda s, x: multiply(y := s.rnn(x)[0], y.transpose(0, 1).transpose(0, 1)) + y),
+        "imul, test_packing.py line {}: changes a tensor in place that is also used otherwise",
     ),
     "rounded": (rnn_and(lambda s, x: s.rnn(x)[0].long()), "computes in another precision"),
     "half": (rnn_and(lambda s, x: s.rnn(x)[0].half()), "computes in another precision"),
@@ -584,6 +622,55 @@ def test_hooks_are_refused():
     assert "has forward hooks" in one_reason(module)
     prune.remove(module, "weight")
     pack(module)
+    whole = nn.Sequential(module)
+    handle = whole.register_forward_pre_hook(lambda module, args: (args[0] * 0.1,))
+    assert "has forward hooks" in one_reason(whole)
+    handle.remove()
+    pack(whole)
+
+
+class Remembers(nn.Module):
+    """Keeps what it computed last, and has an opinion on its mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.fc = nn.LSTM(3, 4), nn.Linear(4, 2)
+        self.register_buffer("calls", torch.zeros(()))
+        self.last = self.states = None
+        self.scaled = False
+
+    def train(self, mode=True):
+        if self.scaled == mode:  # as adapters do that are merged for evaluation
+            with torch.no_grad():
+                self.fc.weight.mul_(0.5 if mode else 2)
+            self.scaled = not mode
+        return super().train(mode)
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        y, self.states = self.rnn(input=x, hx=None)
+        self.last = self.fc(y)
+        return self.last
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_forward_keeps_in_attributes_is_as_it_was(training):
+    module = Remembers().train(training)
+    module(torch.zeros(2, 1, 3))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    last, states = module.last, module.states
+    packed = pack(module)
+    assert module.training == training
+    assert module.last is last
+    assert module.states is states
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    if not training:
+        agree(module, packed)
+
+
+def test_arguments_by_name_in_any_order():
+    module = Lambda({"rnn": nn.GRU(3, 4)}, lambda s, x: s.rnn(hx=None, input=x)[0])
+    agree(module, pack(module))
 
 
 def test_parametrized_weights_are_read_as_they_take_effect():

@@ -7,6 +7,7 @@ all of them are found; what depends on something refused is not complained about
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from csbrnn.nn.values import (
     UNKNOWN,
     ZEROS,
     Constant,
+    Extent,
     FinalState,
     GivenStates,
     Sentinel,
@@ -37,7 +39,13 @@ from csbrnn.nn.values import (
 )
 from csbrnn.pruning.weak_hook import is_ours
 
-__all__ = ["Draft", "Lowering", "Weights"]
+__all__ = ["FOREIGN_HOOKS", "Draft", "Lowering", "Weights", "has_foreign_hooks"]
+
+FOREIGN_HOOKS = (
+    "has forward hooks, which may change what it computes; remove them (weights: "
+    "torch.nn.utils.prune.remove, torch.nn.utils.remove_weight_norm)"
+)
+"""Why a module with hooks of others can't be packed."""
 
 #: Dtypes that fp32 holds exactly.
 _EXACT_IN_FP32 = (torch.float32, torch.float16, torch.bfloat16)
@@ -118,13 +126,32 @@ class Lowering:
             self._values[node] = GivenStates((position,))
         if inputs:
             self._values[inputs[0]] = Stream(packed.INPUT, self.axes, self.input_size)
-        for node in nodes:
-            if self.trace.aliased(node, needed):
+        for position, node in enumerate(nodes):
+            if self._overwrites(node, needed, nodes[position + 1 :]):
                 self._values[node] = self.refuse(
                     node, "changes a tensor in place that is also used otherwise; use its result"
                 )
             elif node in needed and node.op != "placeholder":
                 self._values[node] = self._evaluate(node)
+
+    def _overwrites(self, node: fx.Node, needed: set[fx.Node], later: list[fx.Node]) -> bool:
+        """Whether a node changes in place what is read after it, under this name or another.
+
+        Tracing records values, not memory: a graph can't tell what later readers would see. What
+        moves axes or does nothing shares memory with its source, and is the same stream.
+        """
+        source = self.trace.overwritten(node)
+        if source is None:
+            return False
+        value = self._values.get(source)
+        if value is OPAQUE or isinstance(value, Extent | tuple | list | dict):
+            return False  # += of what is no tensor makes a new one
+        same = {source}
+        if isinstance(value, Stream):
+            streams = ((n, v) for n, v in self._values.items() if isinstance(v, Stream))
+            same |= {n for n, v in streams if v.source == value.source}
+        readers = needed.intersection(later)
+        return node not in needed or any(user in readers for n in same for user in n.users)
 
     def refuse(self, node: fx.Node, why: str, *, misread: int = 0) -> Sentinel:
         """Notes a reason; ``misread`` where it speaks against this reading of the axes."""
@@ -232,17 +259,11 @@ class Lowering:
         return handler(self, node, args, kwargs)
 
     def _module(self, node: fx.Node, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        if any(
-            not is_ours(h)
-            for h in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-        ):
-            self.refuse(
-                node,
-                "has forward hooks, which may change what it computes; remove them (weights: "
-                "torch.nn.utils.prune.remove, torch.nn.utils.remove_weight_norm)",
-            )
-        values = (*args, *kwargs.values())
-        x = values[0] if values else None
+        if has_foreign_hooks(module):
+            self.refuse(node, FOREIGN_HOOKS)
+        if kwargs:
+            args = inspect.signature(type(module).forward).bind(module, *args, **kwargs).args[1:]
+        x = args[0] if args else None
         match module:
             case nn.Embedding():
                 if module.max_norm is not None:
@@ -256,7 +277,7 @@ class Lowering:
                 tensors = {"weight": module.weight, "bias": module.bias}
                 return self.linear(node, x, {k: t for k, t in tensors.items() if t is not None})
             case nn.Module() if isinstance(module, SEQUENCE_MODULES + CELL_MODULES):
-                return self._recurrent(node, module, x, *values[1:2])
+                return self._recurrent(node, module, x, *args[1:2])
             case nn.Module() if isinstance(module, IDENTITY_MODULES):
                 return x
         if named := activation_of(module):
@@ -384,3 +405,9 @@ def _numbered(base: str) -> Iterator[str]:
     yield base
     for number in count(2):
         yield f"{base}_{number}"
+
+
+def has_foreign_hooks(module: nn.Module) -> bool:
+    """Whether a module has forward hooks of others than ours."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    return any(not is_ours(hook) for hook in hooks)

@@ -11,7 +11,7 @@ from torch import nn
 
 from csbrnn import model as packed
 from csbrnn.errors import ArgumentError, CsbrnnWarning, ScheduleWarning, UnsupportedModelError
-from csbrnn.nn.lowering import Lowering
+from csbrnn.nn.lowering import FOREIGN_HOOKS, Lowering, has_foreign_hooks
 from csbrnn.nn.storage import Storage
 from csbrnn.nn.trace import Trace, trace
 from csbrnn.nn.values import TensorKey
@@ -128,9 +128,12 @@ def read(
     """Follows a forward: by the first reading of its input's axes that can all be carried.
 
     Raises:
-        UnsupportedModelError: There is none; with all reasons.
+        UnsupportedModelError: There is none, or hooks may change what forward computes; with all
+            reasons.
     """
     what = f"can't pack {type(module).__name__}"
+    if has_foreign_hooks(module):  # those of modules inside are traced, or refused where they are
+        raise UnsupportedModelError(what, [f"the module {FOREIGN_HOOKS}"])
     finite: dict[TensorKey, bool] = {}
     refused: list[Lowering] = []
     for rank in _READINGS:

@@ -6,7 +6,7 @@ import inspect
 import operator
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,9 @@ __all__ = ["LEAVES", "Trace", "trace"]
 
 #: Modules that tracing does not look into. Subclasses count as long as they inherit ``forward``.
 LEAVES: tuple[type[nn.Module], ...] = (*SEQUENCE_MODULES, *CELL_MODULES, nn.Embedding, nn.Linear)
+
+#: What ``+=`` and its kin call.
+_AUGMENTED = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
@@ -47,24 +50,16 @@ class Trace:
         """The value which a ``get_attr`` node reads."""
         return operator.attrgetter(str(node.target))(self.root)
 
-    def aliased(self, node: fx.Node, needed: set[fx.Node]) -> bool:
-        """Whether a node changes a tensor in place that is also used otherwise.
-
-        Tracing records values, not memory: a graph can't tell what the other users would see.
-
-        Args:
-            node: The node.
-            needed: The nodes that the output depends on.
-        """
+    def overwritten(self, node: fx.Node) -> fx.Node | None:
+        """The tensor that a node changes in place; None if it makes a new one."""
         name, source = _target_name(node), next(iter(node.args), None)
         if node.op == "call_module":
             in_place = bool(getattr(self.module(node), "inplace", False))
         else:
             named = name.endswith("_") and not name.startswith("_") and name != "requires_grad_"
             in_place = named or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
-        if not in_place or not isinstance(source, fx.Node):
-            return False
-        return node not in needed or len(source.users) > 1
+            in_place = in_place or node.target in _AUGMENTED
+        return source if in_place and isinstance(source, fx.Node) else None
 
     def place(self, node: fx.Node) -> str:
         """Where a node stands, for messages: ``encoder.rnn (LSTM), model.py line 12``."""
@@ -87,7 +82,7 @@ def trace(module: nn.Module) -> list[Trace]:
     second trace passes a value instead: states, which callers hand from step to step.
 
     Args:
-        module: The module; its mode is left as it was.
+        module: The module; its mode is left as it was, and what forward keeps in attributes.
 
     Raises:
         UnsupportedModelError: Forward can't be traced; says where and what to do.
@@ -107,10 +102,33 @@ def trace(module: nn.Module) -> list[Trace]:
     return traces
 
 
+class _Proxy(fx.Proxy):
+    """A symbol that knows ``y += z`` from ``y = y + z``: of tensors, the former changes ``y``."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.itruediv, other)
+
+    def _augmented(self, function: Callable[[Any, Any], Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self.record_stack_traces = True
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The symbol that stands for a node's result."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether ``m`` is one operation; its forward is not looked into."""
@@ -168,13 +186,23 @@ def _call(module: nn.Module, with_states: bool) -> Trace:
 
 @contextmanager
 def _evaluation(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, after which modes and attributes are as they were.
+
+    Forward may keep states, outputs or counts in attributes: of a traced one they would be symbols.
+    """
     modes = {m: m.training for m in module.modules()}
     module.eval()
+    attributes = {m: dict(m.__dict__) for m in modes}
+    buffers = {m: dict(m._buffers) for m in modes}
     try:
         yield
     finally:
         for m, training in modes.items():
-            m.training = training
+            m.__dict__.clear()
+            m.__dict__.update(attributes[m])
+            m._buffers.update(buffers[m])
+            if m.training != training:
+                m.train(training)  # its own, if it does more than set the mode
 
 
 def _is_users(file: str) -> bool:
