@@ -190,15 +190,35 @@ def pieces(count):
     return [batch(seed)[0] for seed in range(count)]
 
 
-@pytest.mark.parametrize("carry", ["detached", "cloned", "by name"])
-def test_the_teacher_goes_on_from_its_own_states(carry):
+def reset_in_place(states):
+    """The second stream begins anew."""
+    with torch.no_grad():
+        for state in states:
+            state[:, 1] = 0
+    return states
+
+
+CARRIED = {
+    "as they are": lambda states: states,
+    "cloned": lambda states: tuple(s.clone() for s in states),
+    "reset in place": reset_in_place,
+    "masked": lambda states: tuple(s * torch.tensor([1.0, 0.0, 1.0, 1.0])[:, None] for s in states),
+    "one stream less": lambda states: tuple(s[:, :-1] for s in states),
+    "all zero": lambda states: tuple(torch.zeros_like(s) for s in states),
+}
+
+
+@pytest.mark.parametrize("carry", CARRIED)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_the_teacher_goes_on_from_its_own_states(carry, by_name, recwarn):
     model, teacher = Streaming(), Streaming()
     own = copy.deepcopy(teacher).eval()
     settings = Distillation(weight=1.0)
     _, pruner = distilled(model, settings, teacher=teacher, select=lambda output: output[0])
     states = own_states = None
     for x in pieces(3):
-        student, states = model(x, states=states) if carry == "by name" else model(x, states)
+        x = x if states is None else x[: states[0].shape[1]]
+        student, states = model(x, states=states) if by_name else model(x, states)
         expected, own_states = own(x, own_states)
         loss = pruner.loss(torch.zeros(()))
         divergence = kl_div(
@@ -209,7 +229,17 @@ def test_the_teacher_goes_on_from_its_own_states(carry):
         )
         torch.testing.assert_close(loss, divergence)
         pruner.step()
-        states = tuple(s.detach().clone() if carry == "cloned" else s.detach() for s in states)
+        states = CARRIED[carry](tuple(s.detach() for s in states))
+        own_states = CARRIED[carry](tuple(s.detach() for s in own_states))
+    assert not recwarn.list
+
+
+def test_a_teacher_that_is_a_copy_goes_where_the_model_goes():
+    model, pruner = distilled()
+    model.double()
+    x, labels = batch(0)
+    pruner.loss(task_loss(model(x.double()), labels)).backward()
+    assert model.head.weight.grad.dtype == torch.float64
 
 
 def test_the_teachers_states_are_in_a_checkpoint():

@@ -4,6 +4,7 @@ import copy
 import io
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from csbrnn import cells
 from csbrnn.errors import ArgumentError, CsbrnnError, RecipeError, ScheduleWarning
-from csbrnn.nn import Recurrent
+from csbrnn.nn import Recurrent, pack
 from csbrnn.numerics import BF16, FP32, INT8
 from csbrnn.pruning import ADMM, Distillation, Gradual, OneShot, prune_
 from csbrnn.pruning.rounding import rounded
@@ -255,6 +256,29 @@ def test_an_interrupted_forward_pass_is_overcome():
     assert "weight_hh_l0" not in model.encoder.__dict__
 
 
+def test_after_an_interrupt_what_is_loaded_is_packed():
+    class Interrupted(Tagger):
+        interrupt = True
+
+        def forward(self, x):
+            y = super().forward(x)
+            if self.interrupt:
+                raise KeyboardInterrupt
+            return y
+
+    model = Interrupted()
+    quantized(model).finalize()
+    best = {name: value + 1 for name, value in model.state_dict().items()}
+    with pytest.raises(KeyboardInterrupt):
+        model(batch(0)[0])
+    model.load_state_dict(best)
+    model.interrupt = False
+    packed = pack(model, precision="fp32")
+    head = packed.matrices["head/weight"].to_dense()
+    assert np.array_equal(head, best["head.weight"].numpy())
+    copy.deepcopy(model)
+
+
 def test_forward_passes_in_several_threads():
     model = Tagger().eval()
     quantized(model)
@@ -333,20 +357,28 @@ def test_checkpointed_segments_round_again_in_the_backward_pass():
 # Dynamo looks at .grad of what is no leaf, and instantiates torch.autograd.Function.
 @pytest.mark.filterwarnings("ignore:.*not a leaf Tensor:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-def test_compiled_models():
-    model = Tagger()
-    pruner = quantized(compiled := torch.compile(model, backend="eager"))
+@pytest.mark.parametrize("begin", [0, 2])
+@pytest.mark.parametrize("used_before", [False, True])
+@pytest.mark.parametrize("make", [Tagger, lambda: Loop(nn.LSTMCell(8, 6))], ids=["lstm", "cell"])
+def test_compiled_models(make, used_before, begin):
+    """Hooks come, and rounding begins, after a module was compiled; graphs must follow."""
+    model = make()
+    compiled = torch.compile(model, backend="eager")
+    if used_before:
+        compiled(batch(0)[0])
+    pruner = quantized(compiled, quantize_from=begin)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    for number in range(3):
-        twin = Tagger()
+    for number in range(4):
+        twin = make()
         twin.load_state_dict(model.state_dict())
-        twin = plain_twin(twin)
+        twin = plain_twin(twin) if number >= begin else twin
         x, labels = batch(number)
         task_loss(twin(x), labels).backward()
         train(compiled, optimizer, pruner, 1, number)
         for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
-            torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-7)
-    assert "weight_hh_l0" not in model.encoder.__dict__
+            if theirs.grad is not None:
+                torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-7)
+    assert "weight" not in model.head.__dict__
 
 
 def test_replicas_of_data_parallel_are_refused():

@@ -81,8 +81,10 @@ def pack(
     module = unwrap(module)
     if layout is not None and layout not in {text for rank in _READINGS for text in rank}:
         raise ArgumentError(f"layout must be one of {_READINGS}, not {layout!r}")
-    lowering = read(module, trace(module), input_size, layout)
     pruners = pruners_of(module)
+    for pruner in pruners:
+        pruner.settle()
+    lowering = read(module, trace(module), input_size, layout)
     if not all(pruner.complete for pruner in pruners):
         warnings.warn(
             f"{type(module).__name__} is packed before its pruning has ended: what is stored is "

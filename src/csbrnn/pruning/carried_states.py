@@ -17,8 +17,11 @@ class CarriedStates:
     A loop that cuts long sequences passes the states that one call returned to the next. A teacher
     that is given the student's would go on from states in which it never would have been.
 
+    Loops also reset states where streams begin anew, by zeros, and drop streams off the end of a
+    last batch: what came back of the student's is the teacher's for him, vector by vector.
+
     Attributes:
-        pairs: Those of the last call.
+        pairs: Those of the last call, copies.
         foreign: Whether something like a state came that the student has not returned last, nor
             is it zero: the teacher got it as it was.
     """
@@ -31,7 +34,8 @@ class CarriedStates:
         """Takes what both returned from one call, all tensors but the student's logits."""
         pairs = zip(_tensors(student), _tensors(teacher), strict=False)
         self.pairs = [
-            (mine.detach(), his.detach())
+            # Of the student's a copy, for loops change states in place.
+            (mine.detach().clone(), his.detach())
             for mine, his in pairs
             if mine is not logits and mine.is_floating_point() and mine.shape == his.shape
         ]
@@ -50,17 +54,26 @@ class CarriedStates:
 
     def _of_teacher(self, given: Tensor) -> Tensor:
         alike = [
-            (mine, his)
+            (mine[_first(given)], his[_first(given)])
             for mine, his in self.pairs
-            if mine.shape == given.shape and mine.dtype == given.dtype
+            if mine.ndim == given.ndim
+            and mine.dtype == given.dtype
+            and all(ours >= theirs for ours, theirs in zip(mine.shape, given.shape, strict=True))
         ]
         for mine, his in alike:
-            # Detached it is the same memory, cloned or moved it has the same values.
-            if mine.data_ptr() == given.data_ptr() or bool((mine == given.to(mine.device)).all()):
-                return his
-        if alike and bool(given.any()):
+            back = given.to(mine.device)
+            same = (mine == back).all(-1, keepdim=True)
+            reset = (back == 0).all(-1, keepdim=True) & ~same
+            if bool((same | reset).all()):
+                return his.masked_fill(reset.to(his.device), 0)
+        if bool(given.any()) and any(mine.shape == given.shape for mine, _ in self.pairs):
             self.foreign = True
         return given
+
+
+def _first(given: Tensor) -> tuple[slice, ...]:
+    """The index of as many elements along every axis, from the first."""
+    return tuple(slice(length) for length in given.shape)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

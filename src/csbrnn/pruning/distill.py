@@ -113,9 +113,11 @@ class Distiller:
             return
         student = self._select(output)
         self._check_logits(student)
-        first = next(self.teacher.parameters(), None)
+        first, mine = next(self.teacher.parameters(), None), next(model.parameters(), None)
         if first is not None and first.device != student.device:
             self.teacher.to(student.device)
+        if self.copied and first is not None and mine is not None and first.dtype != mine.dtype:
+            self.teacher.to(mine.dtype)  # the copy goes where the model went
         with torch.no_grad():
             answer = self.teacher(*self._states.exchanged(args), **self._states.exchanged(kwargs))
         teacher = self._select(answer)

@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.numerics import FP32, Precision
+from csbrnn.pruning.compiled import forget_compiled
 from csbrnn.pruning.rounding import ROUNDING_DTYPES, rounded, straight_through
 from csbrnn.pruning.weak_hook import WeakHook
 
@@ -56,7 +57,8 @@ class RoundedWeight:
                     f"{self.names[0]} is another tensor in this forward pass than the one that is"
                     f" trained for {precision.name}: torch.func.functional_call gave it, or it was"
                     " replaced, and the rounded weight would run in its place; train for a"
-                    " precision without either"
+                    " precision without either. torch.export does so, too: call detach() of the"
+                    " finalized pruner before"
                 )
         source = (parameter._version, parameter.data_ptr())
         if self._shown is None or source != self._source:
@@ -183,7 +185,9 @@ class ForwardRounding:
     def activate(self, active: bool) -> None:
         """Lets forward passes round, or not, from now on; none may be running."""
         self.reset()
-        self.active = active and bool(self.weights)
+        before, self.active = self.active, active and bool(self.weights)
+        if self.active != before:
+            forget_compiled()
 
     def unseen(self) -> list[str]:
         """Returns the weights that have a gradient and were not rounded since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from csbrnn.errors import RecipeError
@@ -67,7 +68,9 @@ def prune_(
             "teacher and select serve distillation, and the recipe has none;"
             " add distill=Distillation(...) to the recipe"
         )
-    pruner = Pruner(model, recipe, teacher=teacher, select=select)
+    # What it keeps takes part in training, which tensors made in inference mode can't.
+    with torch.inference_mode(False):
+        pruner = Pruner(model, recipe, teacher=teacher, select=select)
     pruners[model] = pruner
     return pruner
 

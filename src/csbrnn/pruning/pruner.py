@@ -15,6 +15,7 @@ from csbrnn.errors import CsbrnnError, RecipeError, ScheduleWarning
 from csbrnn.numerics import Precision, precision_of
 from csbrnn.patterns import Pattern
 from csbrnn.pruning.checkpoint import STATE_VERSION, check
+from csbrnn.pruning.compiled import forget_compiled
 from csbrnn.pruning.distill import Distiller, Select
 from csbrnn.pruning.forward_rounding import ForwardRounding
 from csbrnn.pruning.lifetime import Progress, farewell, pruners
@@ -72,6 +73,8 @@ class Pruner:
             raise
         self._hooks = self._state.hook_gradients()
         self._rounding = ForwardRounding(model, rounded, precision_of(recipe.precision))
+        if rounded or self._distiller is not None:
+            forget_compiled()
         # What prune_ has derived from the weights holds only if training starts from them.
         derived = self._state.relaxation is not None or bool(self._state.variables)
         if self._distiller is not None:
@@ -167,6 +170,7 @@ class Pruner:
         self._start = None
         self._check_rounding()
         if self._finalized:
+            self.settle()
             self._state.enforce()
             return
         method, state = self.recipe.method, self._state
@@ -237,8 +241,16 @@ class Pruner:
         self._progress.over = True
         self._set_rounding()
 
+    def settle(self) -> None:
+        """Gives modules their parameters back where a forward pass was interrupted (Ctrl-C)."""
+        self._rounding.reset()
+
     def detach(self) -> None:
-        """Stops pruning for good, whatever its state: the model is a plain model again."""
+        """Stops pruning for good, whatever its state: the model is a plain model again.
+
+        Tools that take a module apart (torch.export, torch.jit, torch.onnx) want it to be one;
+        name the precision when packing it afterwards.
+        """
         for hook in self._hooks:
             hook.remove()
         self._rounding.close()
@@ -310,6 +322,7 @@ class Pruner:
             "carried": carried,
         }
 
+    @torch.inference_mode(False)
     def load_state_dict(self, data: Mapping[str, Any]) -> None:
         """Resumes from a checkpoint; load the model's state as well. Training repeats bit for bit.
 
@@ -362,6 +375,7 @@ class Pruner:
         if self._distiller is not None:
             self._distiller.close()
             self._distiller = None
+            forget_compiled()
 
     def _warn_once(self, key: str, message: str) -> None:
         """Warns at the line that called the public method, once for each key."""

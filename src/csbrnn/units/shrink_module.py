@@ -31,7 +31,10 @@ def shrink_module(module: nn.Module) -> nn.Module:
         UnsupportedModelError: The module can't be followed; with all reasons.
     """
     module = unwrap(module)
-    if not all(pruner.complete for pruner in pruners_of(module)):
+    pruners = pruners_of(module)
+    for pruner in pruners:
+        pruner.settle()
+    if not all(pruner.complete for pruner in pruners):
         raise UnsupportedModelError(
             f"can't shrink {type(module).__name__}",
             ["its pruning has not ended: finish the schedule and call pruner.finalize()"],
