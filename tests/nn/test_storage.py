@@ -96,6 +96,14 @@ def test_weights_kept_in_fp32_by_the_recipe_and_by_pack():
     assert packed.matrices["head/weight"].precision is FP32
 
 
+def test_a_parametrized_weight_is_kept_in_fp32_by_its_name():
+    model = Tagger()
+    nn.utils.parametrizations.weight_norm(model.head)
+    packed = pack(finalized(model, precision="int8", keep_fp32=("head.weight",)))
+    assert packed.matrices["head/weight"].precision is FP32
+    assert packed.matrices["rnn/weight_hh_l0"].precision is INT8
+
+
 def test_a_tied_table_stays_and_its_product_is_rounded():
     model = Tagger(24)
     model.head.weight = model.table.weight

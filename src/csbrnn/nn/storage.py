@@ -39,8 +39,7 @@ class Storage:
         self._pattern, self._pruners = pattern, pruners
         self._parameters = {tensor_key(parameter): parameter for parameter in module.parameters()}
         self._matrices: dict[TensorKey, DenseMatrix] = {}
-        # Of what each matrix is a copy of: who prunes it, and its name there. None if it is no
-        # whole parameter.
+        # Of what each matrix is a copy of: who prunes it or leaves it alone, and its name there.
         self._known: dict[Matrix, list[tuple[Pruner, str]]] = {}
 
     def matrix(self, tensor: Tensor) -> Matrix:
@@ -48,13 +47,10 @@ class Storage:
         key = tensor_key(tensor)
         if key not in self._matrices:
             self._matrices[key] = matrix = DenseMatrix(fp32_copy(tensor))
-            parameter = self._parameters.get(key)
-            if parameter is not None:
-                self._known[matrix] = [
-                    (pruner, name)
-                    for pruner in self._pruners
-                    for name in pruner.names_of(parameter)
-                ]
+            weight = self._parameters.get(key, tensor)
+            self._known[matrix] = [
+                (pruner, name) for pruner in self._pruners for name in pruner.names_of(weight)
+            ]
         return self._matrices[key]
 
     def vector(self, tensor: Tensor) -> packed.Vector:
@@ -112,12 +108,10 @@ class Storage:
 
     def _keeps(self, matrix: Matrix) -> bool:
         """Whether a recipe names a weight in keep_fp32."""
-        return any(pruner.keeps_fp32(name) for pruner, name in self._known.get(matrix, ()))
+        return any(pruner.keeps_fp32(name) for pruner, name in self._known[matrix])
 
     def _is_trained(self, matrix: Matrix) -> bool:
-        return any(
-            pruner.precision_of(name) is not FP32 for pruner, name in self._known.get(matrix, ())
-        )
+        return any(pruner.precision_of(name) is not FP32 for pruner, name in self._known[matrix])
 
     def _encode(self, matrix: Matrix, precision: Precision) -> Matrix:
         array = matrix.to_dense()
@@ -131,7 +125,7 @@ class Storage:
         """The formats that fit a matrix's pattern; None where that is to be found by trying."""
         pattern, pieces, diagonal = self._pattern, 1, False
         if pattern is None:
-            for pruner, name in self._known.get(matrix, ()):
+            for pruner, name in self._known[matrix]:
                 if (known := pruner.pattern_of(name)) is not None:
                     pattern, pieces = known, pruner.pieces_of(name)
                     diagonal = pruner.recipe.keep_diagonal

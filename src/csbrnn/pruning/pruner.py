@@ -10,6 +10,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from csbrnn.errors import CsbrnnError, RecipeError, ScheduleWarning
 from csbrnn.numerics import Precision, precision_of
@@ -273,13 +274,29 @@ class Pruner:
         """Returns whether it prunes or rounds one of some parameters, given by their ``id``."""
         return not self._held.isdisjoint(parameters)
 
-    def names_of(self, parameter: Tensor) -> tuple[str, ...]:
-        """Returns the qualified names of a parameter in the model; none if it has none there."""
+    def names_of(self, weight: Tensor) -> tuple[str, ...]:
+        """Returns the qualified names of a weight in the model; none if it has none there.
+
+        Args:
+            weight: A parameter, or what a parametrization (`torch.nn.utils.parametrize`) computes.
+        """
         model = self._model()
         if model is None:
             return ()
         every = model.named_parameters(remove_duplicate=False)
-        return tuple(name for name, known in every if known is parameter)
+        if names := tuple(name for name, known in every if known is weight):
+            return names
+        computed = (
+            (f"{path}.{attribute}" if path else attribute, getattr(module, attribute))
+            for path, module in model.named_modules()
+            if parametrize.is_parametrized(module)
+            for attribute in module.parametrizations
+        )
+        return tuple(
+            name
+            for name, value in computed
+            if value.dtype == weight.dtype and torch.equal(value, weight)
+        )
 
     def pattern_of(self, parameter_name: str) -> Pattern | None:
         """Returns the pattern of a weight by its qualified name; None if it is not pruned."""
