@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from csbrnn.accelerator import fixed_step, run_fixed
-from csbrnn.cells import LSTM, Cell, Parameter, Stack
+from csbrnn.accelerator.plan import plan
+from csbrnn.cells import CELLS, LSTM, Cell, Parameter, Stack
 from csbrnn.compiler import lower, run_program
 from csbrnn.errors import EquationError, UnsupportedModelError
 from csbrnn.formats import DenseMatrix
 from csbrnn.model import Activation, Combine, Features, Linear, PackedModel, Recurrent
+from csbrnn.model.graph import NAME
 
 from .models import ARCH
 
@@ -32,8 +34,9 @@ def recurrent(rng, name, source, stack):
     )
 
 
-def lstm(rng, name, source, inputs, hidden):
-    return recurrent(rng, name, source, Stack(LSTM, inputs, hidden))
+def lstm(rng, name, source, inputs, hidden, proj_size=0):
+    cell = CELLS["lstm_projection"] if proj_size else LSTM
+    return recurrent(rng, name, source, Stack(cell, inputs, hidden, proj_size=proj_size))
 
 
 def linear(rng, name, source, inputs, outputs):
@@ -89,6 +92,27 @@ NETWORKS = {
         lstm(r, "rnn", "t", 8, 8),
         Combine("out", ("a", "rnn"), "add"),
     ],
+    "a projected LSTM, activated": lambda r: [
+        lstm(r, "rnn", "input", SIZE, 8, proj_size=6),
+        Activation("t", ("rnn",), "relu"),
+        linear(r, "out", "t", 6, 4),
+    ],
+    "past what a projected LSTM is added to": lambda r: [
+        linear(r, "skip", "input", SIZE, 6),
+        lstm(r, "rnn", "input", SIZE, 8, proj_size=6),
+        Combine("c", ("rnn", "skip"), "add"),
+        linear(r, "out", "c", 6, 4),
+    ],
+    "tanh of a projected LSTM": lambda r: [
+        lstm(r, "rnn", "input", SIZE, 8, proj_size=6),
+        Activation("out", ("rnn",), "tanh"),
+    ],
+    "layers with names as for scratch": lambda r: [
+        linear(r, "t1", "input", SIZE, 8),
+        lstm(r, "rnn", "t1", 8, 8),
+        Combine("c", ("t1", "rnn"), "concatenate"),
+        linear(r, "out", "c", 16, 4),
+    ],
     "a sum with itself": lambda r: [
         linear(r, "a", "input", SIZE, 8),
         Combine("out", ("a", "a", "a"), "add"),
@@ -132,6 +156,29 @@ def model_of(rng, equations, states=("h",)):
 def test_sums_that_are_shared_or_chained(equations):
     rng = np.random.default_rng(0)
     agree(model_of(rng, equations), rng)
+
+
+def test_what_the_planner_adds_has_names_that_no_layer_can_have():
+    program = lower(model_of(np.random.default_rng(0), "h_next = tanh(A0 @ x) * (2 - H0 @ h)"))
+    added = {
+        part.vector
+        for stage in plan(program).stages
+        for o in stage.operations
+        for part in (o.d, *o.reads)
+        if part.vector not in program.vectors
+    }
+    assert added == {"scratch/1", "number/2.0/6"}
+    assert not any(NAME.fullmatch(name) for name in added)
+
+
+def test_numbers_of_equal_leading_digits_are_not_one():
+    program = lower(
+        model_of(
+            np.random.default_rng(0),
+            "h_next = (sigmoid(A0 @ x + H0 @ h) + 1.0000002) * 1.0000001",
+        )
+    )
+    assert set(plan(program).numbers.values()) == {1.0000001, 1.0000002}
 
 
 def test_states_that_take_each_other_s_place():

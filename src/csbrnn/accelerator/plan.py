@@ -275,7 +275,8 @@ class _Planner:
             return
         later = [*self._later(rest), *(part for a in self._aliases.values() for _, part in a)]
         for part in loads:
-            if part in self._pending and any(_overlap(part, other) for other in later):
+            state = self._vectors[part.vector].kind == "state"  # the next step reads it, too
+            if part in self._pending and (state or any(_overlap(part, o) for o in later)):
                 self._drain(part)  # or the operation below would be the only one to see it
         for piece in self._cut(code, loads):
             # Of what is drained by a partial load, cuts were made before.
@@ -328,16 +329,16 @@ class _Planner:
         self._plan.softmax = "log_softmax" if code.log else "softmax"
         self._aliases[code.destination.vector] = [(code.destination.start, code.source)]
 
-    # New vectors.
+    # New vectors. No vector of a program has a "/" in its name, as no layer has.
 
     def _number(self, value: float, length: int) -> Slice:
-        place = Slice(f"number.{value:g}.{length}", 0, length)
+        place = Slice(f"number/{value!r}/{length}", 0, length)
         self._plan.numbers[place] = value
         return place
 
     def _scratch(self, length: int) -> Slice:
         self._fresh += 1
-        return Slice(f"t{self._fresh}", 0, length)
+        return Slice(f"scratch/{self._fresh}", 0, length)
 
 
 def _loads(code: Instruction) -> list[Slice]:
