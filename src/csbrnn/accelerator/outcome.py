@@ -26,7 +26,8 @@ class Stimulus:
         reset_at: Cycle of a first run in which the engine is reset; everything is then loaded and
             started anew. None: it isn't.
         limit: Cycles after which a run that has not ended counts as hung.
-        drain_cycles: Cycles for which the output is still taken, without gaps, after the run.
+        drain_cycles: Once the run is over, output is taken, without gaps, until none has come for
+            so many cycles. Where G / W is large, the output queue alone holds more than that.
     """
 
     load: NDArray[np.uint32]

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from csbrnn.accelerator import Arch, Image, OutputPart
+from csbrnn.accelerator import Arch, Image, OutputPart, compile_model
 from csbrnn.accelerator.isa import End, In, Jump, Next, Run, Vop, Wait
 from csbrnn.accelerator.strips import StreamWords
+from csbrnn.formats import DenseMatrix
+from csbrnn.model import Features, Linear, PackedModel
+from csbrnn.numerics import Ints
 
 SEGMENTS = 3
 SLOTS = 16
@@ -46,6 +49,14 @@ def random_image(arch: Arch, seed: int) -> Image:
         kept=1,
         segment_names=("a", "b", "c"),
     )
+
+
+def many_outputs(arch: Arch) -> tuple[Image, Ints]:
+    """An image that puts out more beats than the output queue holds, and inputs for it."""
+    rng = np.random.default_rng(0)
+    weight = DenseMatrix(rng.normal(0, 1, (14 * arch.groups, 1)).astype(np.float32))
+    model = PackedModel((Linear("out", ("input",), weight),), Features(1), "out")
+    return compile_model(model, arch).image, rng.integers(-(1 << 15), 1 << 15, (7, 1))
 
 
 def _stream(rng, arch):

@@ -13,7 +13,7 @@ from csbrnn.bench import Layout
 from csbrnn.bench.cases import random_model
 from csbrnn.cells import CELLS, LSTM, Stack
 
-from .random_image import ARCHS, random_image
+from .random_image import ARCHS, many_outputs, random_image
 
 if "cxxrtl" not in available_simulators():
     pytest.skip("needs Amaranth, Yosys and g++", allow_module_level=True)
@@ -48,6 +48,14 @@ def test_gaps_and_resets_at_random_moments_change_nothing():
         run(seed, seed=seed, **gaps)
         cycles, modelled = run(seed, reset_at=int(rng.integers(1, 700)))
         assert cycles == modelled, seed
+
+
+def test_all_that_is_queued_when_the_run_ends_is_taken():
+    image, xs = many_outputs(ARCHS["2x2x2"])
+    stimulus = stimulus_of(image, xs, output_gaps=0.95, limit=50_000)
+    outcome = simulate_cxxrtl(image.arch, replace(stimulus, drain_cycles=48))
+    assert (outcome.output_cycles > outcome.cycles + 48).any()
+    np.testing.assert_array_equal(outcome_steps(image, outcome), run_image(image, xs))
 
 
 def test_loading_through_the_load_stream_is_the_same_as_directly():

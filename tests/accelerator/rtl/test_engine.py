@@ -9,7 +9,7 @@ from csbrnn.accelerator import run_image, trace
 from csbrnn.accelerator.isa import End, In, Vop, Wait, encode_instruction
 from csbrnn.accelerator.loading import load_beats, outcome_steps, stimulus_of
 
-from .random_image import ARCHS, random_image
+from .random_image import ARCHS, many_outputs, random_image
 
 pytest.importorskip("amaranth")
 
@@ -43,6 +43,14 @@ def test_gaps_in_input_and_output_delay_and_change_nothing(name, seed):
     outcome = simulate_amaranth(image.arch, stimulus)
     np.testing.assert_array_equal(outcome_steps(image, outcome), run_image(image, xs))
     assert outcome.cycles > trace(image, STEPS).end
+
+
+def test_all_that_is_queued_when_the_run_ends_is_taken():
+    image, xs = many_outputs(ARCHS["1x1x1"])
+    stimulus = stimulus_of(image, xs, output_gaps=0.95, limit=5000)
+    outcome = simulate_amaranth(image.arch, dataclasses.replace(stimulus, drain_cycles=48))
+    assert (outcome.output_cycles > outcome.cycles + 48).any()
+    np.testing.assert_array_equal(outcome_steps(image, outcome), run_image(image, xs))
 
 
 @pytest.mark.parametrize("moment", [0.15, 0.5, 0.8])

@@ -111,7 +111,8 @@ async def _steps(pins: Pins, stimulus: Stimulus, until: int) -> Outcome:
         # Both handshakes are registers: they don't change with what was set just now.
         if valid and pins.get("s_axis_input_tready"):
             offered += 1
-        if ready and pins.get("m_axis_output_tvalid"):
+        taken = ready and bool(pins.get("m_axis_output_tvalid"))
+        if taken:
             word = pins.get("m_axis_output_tdata")
             parts = [word >> (X_BITS * k) & _MASK for k in range(lanes)]
             outputs.append([(part ^ _SIGN) - _SIGN for part in parts])
@@ -119,7 +120,8 @@ async def _steps(pins: Pins, stimulus: Stimulus, until: int) -> Outcome:
             cycles.append(cycle)
         await pins.tick()
         pins.set("start", 0)
-        idle += cycle > _SHOWN_LATE and pins.get("state") != State.RUNNING
+        over = cycle > _SHOWN_LATE and pins.get("state") != State.RUNNING
+        idle += over and not taken  # what is queued is part of the run
         cycle += 1
     return Outcome(
         outputs=np.array(outputs, np.int64).reshape(-1, lanes),

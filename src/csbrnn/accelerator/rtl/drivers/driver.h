@@ -153,14 +153,16 @@ Outcome run_steps(Dut &dut, const Stimulus &s, uint64_t until)
         dut.set_output_ready(ready);
         dut.eval();
         o.offered += valid && dut.input_ready();
-        if (ready && dut.output_valid()) {
+        bool taken = ready && dut.output_valid();
+        if (taken) {
             o.cycles.push_back(cycle);
             o.last.push_back(dut.get_output(beat.data(), s.lanes));
             o.values.insert(o.values.end(), beat.begin(), beat.end());
         }
         dut.tick();
         dut.set_start(false, 0);
-        o.idle += cycle > 3 && dut.state() != kRunning;  // what is shown is a few cycles old
+        bool over = cycle > 3 && dut.state() != kRunning;  // what is shown is a few cycles old
+        o.idle += over && !taken;                          // what is queued is part of the run
     }
     return o;
 }
