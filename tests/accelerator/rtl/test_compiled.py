@@ -34,14 +34,39 @@ def test_a_changed_table_of_tanh_is_another_program(monkeypatch):
     assert kept_program(replace(ARCH, name="changed"), "cxxrtl") != path
 
 
+def test_a_relative_cache_folder_is_ignored_as_its_specification_says(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    usual = kept_program(ARCH, "cxxrtl")
+    assert usual.is_absolute()
+    for ignored in ("", "cache", "./cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert kept_program(ARCH, "cxxrtl") == usual
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert kept_program(ARCH, "cxxrtl").is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("there", ["folder", "program"])
+def test_a_program_takes_its_place_whatever_is_left_or_was_built_meanwhile(there, tmp_path):
+    program = tmp_path / "csbrnn" / "cxxrtl-0" / "simulation"
+    with fresh_folder(program) as folder:
+        (folder / "simulation").write_text("mine")
+        (folder / "sim.cc").write_text("")
+        program.parent.mkdir(parents=True, exist_ok=True)
+        (program.parent / "left").write_text("")
+        if there == "program":
+            program.write_text("another's")
+    assert program.read_text() == "mine"
+    assert {path.name for path in program.parent.iterdir()} == {"simulation", "left"}
+
+
 def test_a_cache_that_is_no_directory_is_refused(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    folder = kept_program(ARCH, "cxxrtl").parent
+    program = kept_program(ARCH, "cxxrtl")
     with (
         pytest.raises(
             ArgumentError, match=r"must be a directory .*XDG_CACHE_HOME.*Not a directory"
         ),
-        fresh_folder(folder),
+        fresh_folder(program),
     ):
         pass

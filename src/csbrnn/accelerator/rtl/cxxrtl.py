@@ -51,7 +51,7 @@ def build_cxxrtl(arch: Arch) -> Path:
     program = kept_program(arch, "cxxrtl")
     if program.exists():
         return program
-    with fresh_folder(program.parent) as folder:
+    with fresh_folder(program) as folder:
         script = [f"read_rtlil {path.name}" for path in emit_rtlil(arch, folder)]
         script += [
             f"delete {UNINITIALIZED}",

@@ -43,7 +43,7 @@ def build_verilator(arch: Arch) -> Path:
     program = kept_program(arch, "verilator")
     if program.exists():
         return program
-    with fresh_folder(program.parent) as folder:
+    with fresh_folder(program) as folder:
         text = emit_verilog(arch)
         if arch.groups > 1:
             text = _mark(text, "csbrnn_group")
