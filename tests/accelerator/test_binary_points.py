@@ -76,6 +76,38 @@ def test_the_input_s_point_moves_no_further_than_anything_could_use():
     assert step.input.frac <= 30
 
 
+def test_the_input_s_range_may_stand_among_the_others():
+    model = cell_model(np.random.default_rng(3), "gru")
+    step = fixed_step(model, ARCH, ranges={"input": 1.0})
+    assert step.input.frac == fixed_step(model, ARCH, input_range=1.0).input.frac == 15
+    with pytest.raises(ArgumentError, match="positive, finite number, not inf"):
+        fixed_step(model, ARCH, ranges={"input": float("inf")})
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"rnn.pre_ifgo_l0": 0.5},  # a sum that other operations take in
+        {"rnn.pre_ifgo_bias_l0": 0.5},
+        {"scratch/1": 0.5},
+        {"nothing": 0.5},
+        {"rnn.h_l0": 0.0},
+        {"rnn.h_l0": float("nan")},
+    ],
+)
+def test_ranges_that_nothing_uses_or_that_can_t_be_are_refused(ranges):
+    model = cell_model(np.random.default_rng(3), "lstm", outputs=2)
+    names = r"\(input, out, rnn\.c_l0, rnn\.h_l0\)"
+    with pytest.raises(ArgumentError, match=rf"what a step computes {names}, .* for {{'"):
+        fixed_step(model, ARCH, ranges=ranges)
+
+
+def test_a_range_of_tokens_is_refused(text_model):
+    step = fixed_step(text_model, ARCH)
+    with pytest.raises(ArgumentError, match="which does not hold for"):
+        fixed_step(text_model, ARCH, ranges={step.input.source.vector: 1.0})
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_range_of_the_input_that_can_t_be_is_refused(value):
     model = cell_model(np.random.default_rng(3), "gru")

@@ -80,11 +80,12 @@ def fix(
         plan: Its stages.
         arch: For `weight_bits`, `acc_bits`, `vector_bits` and `max_shift`.
         input_range: Largest magnitude of the input's features; they saturate there.
-        ranges: Name of a vector of the program -> its largest magnitude, where that is known better
-            than the weights prove; it saturates beyond the next power of two.
+        ranges: Name of a vector that the step computes -> its largest magnitude, where that is
+            known better than the weights prove; it saturates beyond the next power of two. Features
+            may be named, too, instead of ``input_range``.
 
     Raises:
-        ArgumentError: A range is not positive, or names no vector.
+        ArgumentError: A range is not positive, the input's is infinite, or it is of something else.
         UnsupportedModelError: Numbers don't fit; with all reasons.
     """
     return _Fixer(program, plan, arch, input_range, dict(ranges or {})).run()
@@ -105,12 +106,17 @@ class _Fixer:
         self._notes: list[str] = []
         self._dense: dict[str, NDArray[np.float32]] = {}
         self._row_sums: dict[PlanProduct, NDArray[np.float64]] = {}
-        bad = {n: r for n, r in ranges.items() if not r > 0 or n not in program.vectors}
+        written = {o.d.vector for s in plan.stages for o in s.operations}
+        if not plan.table:  # whose largest value is there to see
+            written.add(plan.input.vector)
+        known = sorted(written & program.vectors.keys())
+        bad = {n: r for n, r in ranges.items() if not r > 0 or n not in known}
         if bad:
             raise ArgumentError(
-                "ranges must be positive and name vectors of the program, which does not hold for"
-                f" {bad}"
+                f"ranges must be positive, of the input's features or of what a step computes"
+                f" ({', '.join(known)}), which does not hold for {bad}"
             )
+        input_range = ranges.get(plan.input.vector, input_range)
         if not 0 < input_range < math.inf:
             raise ArgumentError(
                 f"the input's range must be a positive, finite number, not {input_range}"

@@ -67,10 +67,12 @@ def fixed_step(
         model: A packed model, or its program lowered with ``fuse=False``.
         arch: For the widths; its memories don't matter here.
         input_range: Largest magnitude of the input's features; they saturate there.
-        ranges: Name of a vector of the program -> its largest magnitude, where that is known better
-            than the weights prove.
+        ranges: Name of a vector that the step computes -> its largest magnitude, where that is
+            known better than the weights prove. Features may be named, too, instead of
+            ``input_range``.
 
     Raises:
+        ArgumentError: A range is not positive, the input's is infinite, or it is of something else.
         UnsupportedModelError: The accelerator can't run it; with all reasons.
     """
     program = lower(model, fuse=False) if isinstance(model, PackedModel) else model
@@ -95,6 +97,7 @@ def compile_model(
         balance: False gives each group neighbouring units, whatever they weigh.
 
     Raises:
+        ArgumentError: As for `fixed_step`.
         UnsupportedModelError: The accelerator can't run it, or memories are too small, and by how
             much; with all reasons.
     """
