@@ -178,8 +178,7 @@ def verify(
         max_deviation=max_deviation,
     )
     write_result(json_file, {"model": model, **result})
-    agrees = result["agrees"] or (gaps and not result["mismatches"])
-    if not (agrees and result["float_deviation"]["within"]):
+    if not (result["agrees"] and result["float_deviation"]["within"]):
         raise typer.Exit(1)
 
 

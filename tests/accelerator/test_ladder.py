@@ -30,6 +30,24 @@ def test_a_wrong_bit_or_cycle_is_no_agreement():
     assert not Climb(1, 5, 100, (good, Rung("amaranth", 1, 100, 1.0))).agrees
 
 
+def test_with_gaps_cycles_are_not_compared():
+    late = Rung("cxxrtl", 0, 150, 1.0)
+    assert Climb(1, 5, 100, (late,), gaps=True).to_dict()["agrees"]
+    assert not Climb(1, 5, 100, (Rung("cxxrtl", 1, 150, 1.0),), gaps=True).agrees
+    compiled, xs = compiled_and_inputs("gru")
+    assert climb(compiled, xs, [], input_gaps=0.5).gaps
+    assert climb(compiled, xs, [], output_gaps=0.5).gaps
+    assert not climb(compiled, xs, []).gaps
+
+
+@pytest.mark.parametrize("gaps", [float("nan"), -0.1, 1.0])
+@pytest.mark.parametrize("which", ["input_gaps", "output_gaps"])
+def test_gaps_that_can_t_be_are_refused(which, gaps):
+    compiled, xs = compiled_and_inputs("gru")
+    with pytest.raises(ArgumentError, match=rf"gaps must lie in 0\.\.0\.99, not {gaps}"):
+        climb(compiled, xs, [], **{which: gaps})
+
+
 def test_the_deviation_from_float64_is_a_share_of_the_largest_output():
     assert Deviation(0.5, 0.1, 2.0, 0.25).within
     assert not Deviation(0.51, 0.1, 2.0, 0.25).within

@@ -81,6 +81,8 @@ def test_what_can_t_be(monkeypatch, capsys, text_dir, tmp_path):
         ({"block": "32"}, "must read .* not 'block=32 row_group=4'"),
         ({"block": "30x32", "row_group": 4}, "row_group must divide"),
         ({"rate": 0.5}, "at least 1"),
+        ({"rate": float("nan")}, "at least 1, and finite, not nan"),
+        ({"rate": float("inf"), "pattern": "banks"}, "at least 1, and finite, not inf"),
         ({"pattern": "circles"}, "one of csb, banks, blocks, not 'circles'"),
         ({"pattern": "blocks", "row_group": 4}, "--row-group is for --pattern csb; blocks has no"),
         ({"pattern": "banks", "row_group": 4}, "--row-group is for --pattern csb; banks has no"),

@@ -63,6 +63,16 @@ def test_verify_runs_the_rtl_and_writes_what_agrees(small, tmp_path):
     assert "amaranth: 0 mismatches" in done.output
 
 
+def test_verify_with_gaps_agrees_though_it_takes_longer(small, tmp_path):
+    out = tmp_path / "out.json"
+    asked = ("hw", "verify", *small, "--steps", 2, "--simulator", "amaranth", "--json", out)
+    done = invoke(*asked, "--gaps", 0.9)
+    assert done.exit_code == 0, done.output
+    result = json.loads(out.read_text())
+    assert result["agrees"]
+    assert result["rtl_cycles"] > result["model_cycles"]
+
+
 @pytest.mark.parametrize(("mismatches", "cycles"), [(1, 100), (0, 101)])
 def test_verify_fails_on_a_wrong_bit_or_cycle(small, monkeypatch, mismatches, cycles):
     found = Climb(2, 8, 100, (Rung("amaranth", mismatches, cycles, 0.1),))
@@ -92,6 +102,8 @@ def test_verify_fails_where_the_integers_are_another_network(small, tmp_path):
 def test_unknown_simulators_and_impossible_requests_are_refused(small, monkeypatch):
     with pytest.raises(ArgumentError, match=r"the seed must lie in 0..2\^64 - 1, not 10{22}"):
         invoke("hw", "verify", *small, "--simulator", "amaranth", "--seed", 10**22)
+    with pytest.raises(ArgumentError, match=r"gaps must lie in 0\.\.0\.99, not nan"):
+        invoke("hw", "verify", *small, "--simulator", "amaranth", "--gaps", "nan")
     monkeypatch.setattr("csbrnn.commands.hw_verify.compile_model", None)  # refused before
     with pytest.raises(ArgumentError, match="a simulator must be one of"):
         invoke("hw", "verify", *small, "--simulator", "spice")
@@ -146,6 +158,22 @@ def synthesized(monkeypatch):
         lambda netlist, seeds: synthesis.Placed("part", {s: 100.0 + s for s in seeds}, {}),
     )
     monkeypatch.setattr("csbrnn.accelerator.implementation.tool_version", lambda name: f"{name} 1")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--clock", "inf", "a clock must be a positive, finite number of MHz, not inf"),
+        ("--clock", "nan", "a clock must be a positive, finite number of MHz, not nan"),
+        ("--input-range", "nan", "the input's range must be a positive, finite number, not nan"),
+    ],
+)
+def test_synth_refuses_numbers_before_tools_run(small, monkeypatch, option, value, message):
+    from csbrnn.accelerator.rtl import synthesis
+
+    monkeypatch.setattr(synthesis, "synthesize", None)
+    with pytest.raises(ArgumentError, match=message):
+        invoke("hw", "synth", *small, option, value)
 
 
 def synth(*args, tmp_path):

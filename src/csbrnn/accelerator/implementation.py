@@ -5,6 +5,7 @@ The tools are needed only when it is called.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from csbrnn.accelerator.binary_points import DEFAULT_INPUT_RANGE
 from csbrnn.accelerator.compiler import compile_model
 from csbrnn.accelerator.cycles import Cycles, count_cycles
 from csbrnn.accelerator.energy import Energy, estimate_energy
+from csbrnn.accelerator.image import Image
 from csbrnn.accelerator.tools import tool_version
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError, UnsupportedModelError
@@ -146,16 +148,24 @@ def implement(
         report: Called with what a tool found when it is done: each takes minutes.
 
     Raises:
-        ArgumentError: Place and route is asked for where there is none, or the family is unknown.
+        ArgumentError: Place and route is asked for where there is none, the family is unknown, or
+            the clock or the input's range is not positive and finite.
         MissingDependencyError: Amaranth, Yosys or nextpnr is not installed.
         ToolError: A tool fails, or the engine doesn't fit the part.
     """
+    if clock_mhz is not None and not 0 < clock_mhz < math.inf:
+        raise ArgumentError(f"a clock must be a positive, finite number of MHz, not {clock_mhz}")
     with needed_for("synthesis", "fpga"):
         from csbrnn.accelerator.rtl.synthesis import place_and_route, synthesize
     if pnr and family != "ecp5":
         raise ArgumentError(
             f"place and route must be for ecp5, which has free tools; --family is {family}"
         )
+    compiled: Image | UnsupportedModelError
+    try:  # here, so that what can't be asked for is refused before minutes of synthesis
+        compiled = compile_model(lower(model, fuse=False), arch, input_range=input_range).image
+    except UnsupportedModelError as error:
+        compiled = error
     tools = {name: tool_version(name) for name in _TOOLS[: 1 + pnr]}
     placed = None
     with tempfile.TemporaryDirectory() as name:
@@ -174,12 +184,10 @@ def implement(
     else:
         clock, clock_label = _ASSUMED_MHZ[family], "assumed: nothing was placed and routed"
     step: StepOnFPGA | UnsupportedModelError
-    try:
-        image = compile_model(lower(model, fuse=False), arch, input_range=input_range).image
-    except UnsupportedModelError as error:
-        step = error
+    if isinstance(compiled, UnsupportedModelError):
+        step = compiled
     else:
-        energy = estimate_energy(image)
+        energy = estimate_energy(compiled)
         multiplied = sum(matrix.size for matrix in model.products.values())
-        step = StepOnFPGA(count_cycles(image), clock, clock_label, multiplied, energy)
+        step = StepOnFPGA(count_cycles(compiled), clock, clock_label, multiplied, energy)
     return Implementation(arch, tools, resources, placed, step)

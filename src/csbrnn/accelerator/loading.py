@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,9 @@ from csbrnn.numerics import Ints
 __all__ = ["load_beats", "outcome_steps", "stimulus_of"]
 
 Limbs = NDArray[np.uint32]
+
+_MOST_GAPS: Final = 0.99
+"""Largest share of gaps: beyond, runs would look hung. Ours."""
 
 
 def load_beats(image: Image) -> Limbs:
@@ -59,8 +64,11 @@ def stimulus_of(
         limit: Cycles after which the run counts as hung.
 
     Raises:
-        ArgumentError: There is no step, or the seed is no 64-bit number.
+        ArgumentError: There is no step, the seed is no 64-bit number, or gaps leave no cycles.
     """
+    for gaps in (input_gaps, output_gaps):
+        if not 0 <= gaps <= _MOST_GAPS:
+            raise ArgumentError(f"the share of gaps must lie in 0..{_MOST_GAPS}, not {gaps}")
     if not 0 <= seed < 1 << 64:
         raise ArgumentError(f"the seed must lie in 0..2^64 - 1, not {seed}")
     if not len(xs):

@@ -21,7 +21,8 @@ class Stimulus:
         inputs: Values of the input stream. Shape: (beats, W) int64, 16 bits each.
         input_last: TLAST of each. Shape: (beats,).
         steps: Time steps.
-        input_gaps, output_gaps: Share of cycles, 0 .. 1, in which the host doesn't offer or take.
+        input_gaps, output_gaps: Share of cycles, 0 .. 0.99, in which the host doesn't offer or
+            take.
         seed: Of the gaps.
         reset_at: Cycle of a first run in which the engine is reset; everything is then loaded and
             started anew. None: it isn't.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -48,7 +49,7 @@ def load_hw_model(
 
     Raises:
         ArgumentError: A size is malformed, or given for a packed model, which has its own; the
-            pattern is not known, has no such size, or the rate is below 1.
+            pattern is not known, has no such size, or the rate is below 1 or infinite.
     """
     directory = packed_directory(name, CASES)
     if directory is not None:
@@ -66,8 +67,8 @@ def load_hw_model(
         raise ArgumentError("--block is for --pattern csb or blocks; banks has no blocks")
     case = CASES[name]
     rate = rate or case.pruning_rate
-    if not rate >= 1:
-        raise ArgumentError(f"a pruning rate must be at least 1, not {rate:g}")
+    if not 1 <= rate < math.inf:
+        raise ArgumentError(f"a pruning rate must be at least 1, and finite, not {rate:g}")
     if pattern == "banks":
         return random_network(case.stack, partial(random_bank_matrix, pruning_rate=rate), seed)
     if pattern == "blocks":

@@ -42,7 +42,8 @@ def synth_hw(
         input_range: Largest magnitude of the input's features.
 
     Raises:
-        ArgumentError: Place and route is asked for where there is none, or the family is unknown.
+        ArgumentError: Place and route is asked for where there is none, the family is unknown, or
+            the clock or the input's range is not positive and finite.
         MissingDependencyError: Amaranth, Yosys or nextpnr is not installed.
         ToolError: A tool fails, or the engine doesn't fit the part.
     """

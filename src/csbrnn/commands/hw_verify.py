@@ -61,7 +61,7 @@ def verify_hw(
         max_deviation: Of the integers from float64, as a share of the largest output.
 
     Raises:
-        ArgumentError: A simulator is not known, or the seed too large.
+        ArgumentError: A simulator is not known, the seed too large, or gaps leave no cycles.
         MissingDependencyError: A simulator's tools are missing.
         UnsupportedModelError: The model can't run on the arch; with all reasons.
     """
