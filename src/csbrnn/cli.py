@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -138,7 +139,7 @@ def pack(
 ) -> None:
     """Turn a torch module or checkpoint into a packed model."""
     from csbrnn.commands.inspect import inspect_model
-    from csbrnn.commands.vocabulary import read_vocabulary
+    from csbrnn.commands.vocabulary import check_vocabulary, read_vocabulary
     from csbrnn.model import save
 
     with needed_for("packing", "train"):
@@ -153,6 +154,8 @@ def pack(
         precision=precision,
         keep_fp32=keep_fp32 or (),
     )
+    if vocabulary is not None:
+        check_vocabulary(packed, vocabulary)
     if sample is not None:
         from csbrnn.commands.calibrate import calibrated
 
@@ -487,6 +490,9 @@ def report(
 
 def main() -> None:
     """Entry point: runs the command line and turns errors into one line and an exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except CsbrnnError as error:

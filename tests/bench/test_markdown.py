@@ -13,7 +13,10 @@ RESULT = BenchResult(
         row("csbrnn", 30.0, 2, variant="as packed", layout="block=16x64 row_group=16"),
         row("csbrnn", 70.0, variant="as packed", layout="block=16x64 row_group=16", cold=True),
     ),
-    tuple(Skipped("sr", "pytorch", "default", "fp32", t, "first\nsecond") for t in (1, 2)),
+    tuple(
+        Skipped("sr", "pytorch", "default", "fp32", t, "first\n  - second\n  - third")
+        for t in (1, 2)
+    ),
 )
 
 
@@ -27,7 +30,7 @@ def test_a_row_holds_all_that_one_contender_did():
         "| **csbrnn** | fp32 | 16x64 g16 | 50.0 | 30.0 | 70.0 |  |  | 100 | 2% |",
         "| onnxruntime | int8 | default | 200 |  |  |  |  | 400 | 0% |",
         "",
-        "- Not run: pytorch fp32, default: first",
+        "- Not run: pytorch fp32, default: first second; third",
     ]
 
 

@@ -140,6 +140,9 @@ WRONG = [
     (("run", "{features}", "{words}"), "", "words.txt, line 1: could not convert"),
     (("run", "{features}", "{missing}.npy"), "", "can't be read as a .npy array"),
     (("run", "{text}"), "", "nothing to do"),
+    (("run", "{text}", "--generate", "3", "--output", "{missing}"), "", "--output gets what"),
+    (("run", "{text}", "-"), "\udcff abc", "standard input: must be UTF-8 text"),
+    (("accuracy", "{text}", "{empty}"), "", "must hold two characters or more, has 0"),
     (("run", "{text}", "-", "--prompt", "a"), "", "an INPUT or a --prompt, not both"),
     (("run", "{text}", "{missing}.txt"), "", "can't be read: No such file"),
     (("pack", "no_such_module:make", "--out", "{missing}"), "", "no_such_module"),
@@ -158,11 +161,14 @@ def test_wrong_use_gives_one_clear_error(
     args, stdin, message, text_dir, feature_dir, tmp_path, monkeypatch, capsys
 ):
     places = {"text": text_dir, "features": feature_dir, "missing": str(tmp_path / "missing")}
-    places |= {name: str(tmp_path / name) for name in ("batch.npy", "binary.pt", "words.txt")}
+    places |= {
+        name: str(tmp_path / name) for name in ("batch.npy", "binary.pt", "words.txt", "empty.txt")
+    }
     places = {name.partition(".")[0]: place for name, place in places.items()}
     np.save(places["batch"], np.zeros((1, 7, 5), np.float32))
     Path(places["binary"]).write_bytes(bytes(range(256)))
     Path(places["words"]).write_text("hello")
+    Path(places["empty"]).write_text("")
     status, _, err = call(monkeypatch, capsys, *(arg.format(**places) for arg in args), stdin=stdin)
     assert status == 1
     assert err.startswith("error: ")
@@ -189,13 +195,25 @@ def test_a_token_model_of_ones_own(tmp_path, monkeypatch, capsys):
     assert (status, len(out.splitlines())) == (0, 2)
     status, _, err = call(monkeypatch, capsys, "run", tmp_path / "new" / "bare", "-", stdin="4\n")
     assert (status, "line 1: the model takes a token, 0..3 a step, got 4" in err) == (1, True)
-    for text, status in (('["?", "a", "b", "c"]', 0), ('["?", "a", "a", "c"]', 1), ('"abcd"', 1)):
+    for text, status in (
+        ('["?", "a", "b", "c"]', 0),
+        ('["?", "a", "a", "c"]', 1),
+        ('["?", "a", "b"]', 1),
+        ('"abcd"', 1),
+    ):
         (tmp_path / "v.json").write_text(text)
         pack = ("pack", tmp_path / "w.pt", "--out", tmp_path / "text", "--vocabulary")
         assert call(monkeypatch, capsys, *pack, tmp_path / "v.json")[0] == status
     (tmp_path / "in.txt").write_text("abca")
     status, out, _ = call(monkeypatch, capsys, "run", tmp_path / "text", tmp_path / "in.txt")
     assert (status, "bits per character over 4" in out) == (0, True)
+    one = ("run", tmp_path / "text", "--prompt", "a", "--output", tmp_path / "one.npy")
+    assert call(monkeypatch, capsys, *one)[0] == 0
+    assert np.load(tmp_path / "one.npy").shape == (1, 4)
+    torch.save(torch.nn.LSTM(3, 4).state_dict(), tmp_path / "w.pt")
+    (tmp_path / "v.json").write_text('["?", "a", "b"]')
+    status, _, err = call(monkeypatch, capsys, *pack, tmp_path / "v.json")
+    assert (status, "is for models that read tokens; this one reads 3" in err) == (1, True)
 
 
 def test_a_pattern_that_weights_do_not_follow_is_told(tmp_path):

@@ -82,6 +82,9 @@ def test_other_settings_and_other_directories_are_refused(tmp_path, short_text):
     (tmp_path / "out" / "csbrnn-demo.json").write_text("{}")
     with pytest.raises(ArgumentError, match="holds a demo with other settings"):
         run_demo(TINY, tmp_path / "out", console())
+    (tmp_path / "out" / "csbrnn-demo.json").write_bytes(b"\xff")
+    with pytest.raises(ArgumentError, match="holds a demo with other settings"):
+        run_demo(TINY, tmp_path / "out", console())
     (tmp_path / "out" / "notes.txt").write_text("precious")
     run_demo(TINY, tmp_path / "out", console(), restart=True)
     assert (tmp_path / "out" / "notes.txt").exists()

@@ -244,8 +244,19 @@ def test_one_process_at_a_time_in_a_directory(recipe, tmp_path):
 
 
 def test_time_that_is_up_leaves_the_rest_for_later(recipe, tmp_path):
-    result, _ = run(recipe, tmp_path / "out", hours=0.0)
+    result, text = run(recipe, tmp_path / "out", hours=0.0)
     assert (result["done"], result["rows"]) == (0, [])
+    assert "4 networks are left; the same command goes on with them" in text
+    with pytest.raises(ArgumentError, match="--hours must be a number, at least 0, not nan"):
+        run(recipe, tmp_path / "out", hours=float("nan"))
+
+
+def test_a_network_that_is_damaged_is_told_where_it_lies(recipe, tmp_path):
+    result, _ = run(recipe, tmp_path / "out")
+    directory = tmp_path / "out" / result["rows"][1]["job"]
+    (directory / "int8" / "config.json").write_text("{")
+    with pytest.raises(ArgumentError, match=f"delete {directory} to train it again"):
+        run(recipe, tmp_path / "out", timing=True)
 
 
 def test_ctrl_c_exits_with_130(recipe, tmp_path, monkeypatch, capsys):

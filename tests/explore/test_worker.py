@@ -282,3 +282,16 @@ def test_storages_that_cannot_be_opened(tmp_path, monkeypatch):
         with pytest.raises(ArgumentError, match=text) as error:
             explore(recipe(tmp_path), tmp_path / "out", storage=url)
         assert "secret" not in str(error.value)
+
+
+def test_a_storage_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_OPENINGS", 1)
+    explore(recipe(tmp_path, explore={"trials": 2}), tmp_path / "out")
+    database = tmp_path / "out" / worker.DATABASE
+    with pytest.raises(ArgumentError, match="attempt to write a readonly database") as error:
+        explore(
+            recipe(tmp_path, explore={"trials": 3}),
+            tmp_path / "out",
+            storage=f"sqlite:///file:{database}?mode=ro&uri=true",
+        )
+    assert "\n" not in str(error.value)

@@ -35,6 +35,7 @@ def test_texts_that_read(text, pattern):
         ("csb(block=16)", "block must be two sizes"),
         ("csb(block=16x0)", "block must be two sizes"),
         ("csb(block=1x2x3)", "block must be two sizes"),
+        ("csb(row_group=-2)", "row_group must be a positive integer, not -2"),
         ("csb(row_group=true)", "row_group must be a positive integer, not True"),
         ("csb(row_group=name=csb)", "row_group must be a positive integer"),
         ("csb(name=unstructured)", "'name' is given twice"),

@@ -8,7 +8,10 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("plotly")
 
+from rich.console import Console
+
 from csbrnn import cli
+from csbrnn.commands.report import write_report
 from csbrnn.errors import MissingDependencyError
 
 from .results import make_result
@@ -35,6 +38,37 @@ def test_tables_and_pictures_are_written(tmp_path, monkeypatch, capsys):
     }
     assert "| unstructured | admm |" in (tmp_path / "pictures" / "made-up.md").read_text()
     assert "stripes of 4" in out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda r: r.update(rows=5), "'rows' must be a list, not 5"),
+        (lambda r: r["rows"].__setitem__(2, {}), "row 2 lacks gap, gap_stderr, kept_weights"),
+        (lambda r: r["rows"].__setitem__(2, None), "row 2 must be an object, not None"),
+        (lambda r: r["rows"][1].update(value=None), "'value' of row 1 must be a number, not None"),
+        (lambda r: r["rows"][1].update(gap="x"), "'gap' of row 1 must be a number, not 'x'"),
+        (lambda r: r.pop("timing"), "'timing' must be a dict"),
+        (lambda r: r["task"].pop("metric"), "'task' lacks metric"),
+    ],
+)
+def test_damaged_results_are_refused(tmp_path, monkeypatch, capsys, damage, message):
+    result = make_result()
+    damage(result)
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    status, _, err = call(monkeypatch, capsys, tmp_path / "result.json", "--out", tmp_path)
+    assert status == 1
+    assert f"result.json: is damaged: {message}" in err
+
+
+def test_files_are_there_whoever_reads_the_tables(tmp_path, monkeypatch):
+    def leave(self, *_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("rich.console.Console.print", leave)
+    with pytest.raises(BrokenPipeError):
+        write_report(make_result(), tmp_path, Console())
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from csbrnn.bench.cases import SHAPES
 from csbrnn.bench.goals import fastest, reached
-from csbrnn.bench.report import duration, short_layout
+from csbrnn.bench.report import duration, one_line, short_layout
 from csbrnn.markdown import markdown_table
 
 __all__ = ["case_markdown", "goals_markdown", "peers_markdown"]
@@ -51,7 +51,7 @@ def case_markdown(result: Data) -> str:
         names = [f"{own}{who[0]}{own}", *who[1:]]
         lines.append([*names, *cells])
     skipped = {
-        (f"{s['contender']} {s['precision']}", s["variant"], s["reason"].partition("\n")[0])
+        (f"{s['contender']} {s['precision']}", s["variant"], one_line(s["reason"]))
         for s in result["skipped"]
     }
     table = markdown_table(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from csbrnn.bench.result import BenchResult, Row
 
-__all__ = ["duration", "short_layout", "speedups", "table"]
+__all__ = ["duration", "one_line", "short_layout", "speedups", "table"]
 
 _OWN = "csbrnn"
 _MODES = {"step": "one step", "sequence": "in a sequence, each step", "matvec": "mat-vec alone"}
@@ -117,6 +117,12 @@ def duration(us: float) -> str:
     return f"{us:,.0f}" if us >= 100 else f"{us:.1f}" if us >= 10 else f"{us:.2f}"
 
 
+def one_line(reason: str) -> str:
+    """A reason of one line or more, in one."""
+    first, *others = reason.splitlines() or [""]
+    return " ".join([first, "; ".join(line.strip(" -") for line in others)]).strip()
+
+
 def _notes(result: BenchResult) -> list[str]:
     environment, settings = result.environment, result.settings
     lines = [
@@ -129,7 +135,7 @@ def _notes(result: BenchResult) -> list[str]:
     lines += speedups(result)
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for entry in result.skipped:
-        reason = entry.reason.partition("\n")[0]
+        reason = one_line(entry.reason)
         where = f"{entry.case}, {entry.threads} thread{'s' * (entry.threads > 1)}"
         who = (f"{entry.contender} {entry.precision}", where, reason)
         reasons.setdefault(who, []).append(entry.variant)

@@ -176,7 +176,7 @@ def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
             (out / name).unlink(missing_ok=True)
         for name in ("dense", "pruned"):
             shutil.rmtree(out / name, ignore_errors=True)
-    elif ours and marker.read_text(encoding="utf-8") != wanted:
+    elif ours and marker.read_bytes() != wanted.encode():
         raise ArgumentError(
             f"{out}: holds a demo with other settings (--quick or not, or another version); "
             "name another directory with --out, or start again with --restart"

@@ -17,6 +17,14 @@ from csbrnn.report import (
     terminal_tables,
 )
 
+#: What a row must have: texts; and numbers, which may be unknown but for those always there.
+_NAMES = ("label", "pattern", "method", "machine")
+_ALWAYS = ("pruning_rate", "seed", "value")
+_NUMBERS = (
+    *(*_ALWAYS, "stderr", "gap", "gap_stderr", "value_int8", "kept_weights", "total_weights"),
+    *("total_bits_int8", "total_bits_fp32", "nbytes_int8", "us_per_step"),
+)
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,18 +35,40 @@ def read_result(path: Path) -> dict[str, Any]:
     """Reads a result file.
 
     Raises:
-        ArgumentError: It can't be read, or is no JSON object.
+        ArgumentError: It can't be read, or does not hold what ``csbrnn study`` writes.
     """
     result = load_json(path)
     if not isinstance(result, dict):
         raise ArgumentError(
             f"{path}: must hold the result of a study, not a {type(result).__name__}"
         )
+    if result.get("kind") == "study" and (wrong := _damage(result)):
+        raise ArgumentError(f"{path}: is damaged: {wrong}; run the study again")
     return result
 
 
+def _damage(result: Mapping[str, Any]) -> str:
+    """What is wrong with a study's result; empty if nothing is."""
+    for key, kind in (("rows", list), ("task", dict), ("recipe", dict), ("timing", dict)):
+        if not isinstance(result.get(key), kind):
+            return f"{key!r} must be a {kind.__name__}, not {result.get(key)!r:.40}"
+    if missing := {"metric", "lower_is_better"} - result["task"].keys():
+        return f"'task' lacks {', '.join(sorted(missing))}"
+    for number, row in enumerate(result["rows"]):
+        where = f"row {number}"
+        if not isinstance(row, dict):
+            return f"{where} must be an object, not {row!r:.40}"
+        if missing := {*_NAMES, *_NUMBERS} - row.keys():
+            return f"{where} lacks {', '.join(sorted(missing))}"
+        for key in _NUMBERS:
+            known = row[key] is not None or key in _ALWAYS
+            if known and (not isinstance(row[key], int | float) or isinstance(row[key], bool)):
+                return f"{key!r} of {where} must be a number, not {row[key]!r:.40}"
+    return ""
+
+
 def write_report(result: Mapping[str, Any], out: Path, console: Console) -> None:
-    """Prints a study's tables and writes them, and pictures of it, into a directory.
+    """Writes a study's tables, and pictures of it, into a directory, and prints the tables.
 
     Pictures whose library is not installed are left out, with a line that says so.
 
@@ -52,15 +82,18 @@ def write_report(result: Mapping[str, Any], out: Path, console: Console) -> None
     """
     study = read_study(result)
     text = f"{no_loss_markdown(study)}\n\n{grid_markdown(study)}\n"
-    console.print(terminal_tables(study))
     make_directory(out)
+    # Files before anything is printed: whoever reads may leave early.
     write_text(out / f"{study.name}.md", text)
-    console.print(f"Written: {out / study.name}.md", highlight=False)
+    lines = [f"Written: {out / study.name}.md"]
     for draw, suffix in ((draw_png, "png"), (draw_html, "html")):
         path = out / f"{study.name}.{suffix}"
         try:
             draw(study, path)
         except MissingDependencyError as error:
-            console.print(f"{path} is left out: {error}", highlight=False)
+            lines.append(f"{path} is left out: {error}")
         else:
-            console.print(f"Written: {path}", highlight=False)
+            lines.append(f"Written: {path}")
+    console.print(terminal_tables(study))
+    for line in lines:
+        console.print(line, highlight=False)

@@ -70,7 +70,7 @@ def run_model(
                 return {"steps": stream_lines(engine, lines, sys.stdout, source)}
         return {"steps": stream_lines(engine, sys.stdin, sys.stdout, "standard input")}
     if source:
-        prompt = sys.stdin.read() if source == "-" else read_text(Path(source))
+        prompt = _read_stdin() if source == "-" else read_text(Path(source))
     if not prompt and not length:
         raise ArgumentError("nothing to do: give an INPUT, a --prompt, or --generate N")
     return _run_text(engine, vocabulary, prompt, length, temperature, seed, output)
@@ -97,10 +97,13 @@ def _run_text(
     output: Path | None,
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"characters": len(text)}
-    if len(text) > 1 and (not length or output is not None):
+    if output is not None and not text:
+        raise ArgumentError("--output gets what follows each character: give an INPUT or --prompt")
+    if output is not None or (len(text) > 1 and not length):
         tokens = encode(text, vocabulary)
         logits, _ = engine(tokens)
-        result["bits_per_char"] = score(logits, tokens)
+        if len(text) > 1:
+            result["bits_per_char"] = score(logits, tokens)
         if output is not None:
             _save_array(output, logits)
     if length:
@@ -117,6 +120,15 @@ def _run_text(
     elif "bits_per_char" in result:
         print(f"{result['bits_per_char']:.4f} bits per character over {len(text):,} characters")
     return result
+
+
+def _read_stdin() -> str:
+    try:
+        text = sys.stdin.read()
+        text.encode("utf-8")  # undecodable bytes may come as lone surrogates
+    except UnicodeError:
+        raise ArgumentError("standard input: must be UTF-8 text, and is not") from None
+    return text
 
 
 def _open_text(path: Path) -> TextIO:

@@ -27,11 +27,15 @@ def read_sample(model: PackedModel, source: Path) -> NDArray[Any]:
         returns: (steps, features), or of tokens, (steps,); of an array, its own type for tokens.
 
     Raises:
-        ArgumentError: The file can't be read, or the model carries no vocabulary.
+        ArgumentError: The file can't be read or holds next to nothing, or the model carries no
+            vocabulary.
     """
     if source.suffix == ".npy":
         return load_array(source, model)
     vocabulary = vocabulary_of(model)
     if vocabulary is None:
         raise ArgumentError(f"{source}: must be a .npy array, for {NO_VOCABULARY}")
-    return encode(read_text(source), vocabulary)
+    text = read_text(source)
+    if len(text) < 2:
+        raise ArgumentError(f"{source}: must hold two characters or more, has {len(text)}")
+    return encode(text, vocabulary)

@@ -81,6 +81,8 @@ def run_study(
         UnsupportedModelError: Some jobs failed: all of them, with reasons.
     """
     check_device(device)
+    if hours is not None and not hours >= 0:
+        raise ArgumentError(f"--hours must be a number, at least 0, not {hours}")
     recipe = read_recipe(path, data)
     before = NOTHING if known is None else read_known(read_result(known))
     root = Path("studies-out") / recipe.name if out is None else out
@@ -101,17 +103,19 @@ def run_study(
 
         try:
             failures = _train(todo, root, parallel, threads, device, until, found, console)
+            if timing:
+                with progress_bar(console, "timing the networks", 1.0) as report:
+                    times = time_models(jobs, root, lambda text, share: report(share, text[:40]))
+                write_json(root / _TIMES, times)
         except KeyboardInterrupt:
             write_json(root / _RESULT, found())
             console.print("Interrupted. The same command goes on where this one stopped.")
             raise
-        if timing:
-            with progress_bar(console, "timing the networks", 1.0) as report:
-                times = time_models(jobs, root, lambda text, share: report(share, text[:40]))
-            write_json(root / _TIMES, times)
         result = found()
         write_json(root / _RESULT, result)
     console.print(f"Written: {root / _RESULT}", highlight=False)
+    if left := result["jobs"] - result["done"] - len(failures):
+        console.print(f"{left} networks are left; the same command goes on with them")
     if any(row["pattern"] == "dense" for row in result["rows"]):
         write_report(result, root, console)
     if failures:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from csbrnn.errors import ArgumentError
 from csbrnn.files import load_json
-from csbrnn.model import PackedModel
+from csbrnn.model import PackedModel, Tokens
 
-__all__ = ["NO_VOCABULARY", "read_vocabulary", "vocabulary_of"]
+__all__ = ["NO_VOCABULARY", "check_vocabulary", "read_vocabulary", "vocabulary_of"]
 
 NO_VOCABULARY = (
     "the model carries no vocabulary; `csbrnn pack --vocabulary FILE` gives it one, and so does"
@@ -22,6 +22,24 @@ def vocabulary_of(model: PackedModel) -> Sequence[str] | None:
     """The characters which a token model's numbers stand for, where it carries them."""
     vocabulary = model.metadata.get("vocabulary")
     return None if vocabulary is None else [str(character) for character in vocabulary]
+
+
+def check_vocabulary(model: PackedModel, path: Path) -> None:
+    """Checks that a model's vocabulary, read from a file, is one of its tokens.
+
+    Raises:
+        ArgumentError: The model reads no tokens, or has another number of them.
+    """
+    if not isinstance(model.input, Tokens):
+        raise ArgumentError(
+            f"{path}: a vocabulary is for models that read tokens; this one reads"
+            f" {model.input.size} features a step"
+        )
+    if len(found := vocabulary_of(model) or ()) != model.input.vocabulary:
+        raise ArgumentError(
+            f"{path}: must have as many characters as the model has tokens,"
+            f" {model.input.vocabulary}, not {len(found)}"
+        )
 
 
 def read_vocabulary(path: Path) -> list[str]:

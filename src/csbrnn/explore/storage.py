@@ -21,7 +21,7 @@ from csbrnn.errors import ArgumentError
 from csbrnn.explore.outcome import Outcome
 from csbrnn.explore.space import Configuration
 
-__all__ = ["MAX_DEATHS", "Ledger", "Withdrawn", "quiet"]
+__all__ = ["MAX_DEATHS", "Ledger", "Withdrawn", "quiet", "told_in_a_line"]
 
 HEARTBEAT_S: Final = 20
 """Seconds between two signs of life of a worker."""
@@ -226,6 +226,24 @@ def _again(study: optuna.Study, trial: FrozenTrial, *, died: bool = True) -> Non
                 user_attrs={**kept, "deaths": deaths},
             )
         )
+
+
+@contextlib.contextmanager
+def told_in_a_line(url: str) -> Iterator[None]:
+    """Says in a line what a database refuses: to be written, say.
+
+    Raises:
+        ArgumentError: It has failed.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        raise ArgumentError(
+            f"{_without_password(url)}: the storage has failed:"
+            f" {str(cause).strip().splitlines()[0]}. Trials that have ended are in it; the same"
+            " command goes on when it can be written"
+        ) from error
 
 
 def _open(url: str) -> optuna.storages.RDBStorage:

@@ -19,7 +19,7 @@ from csbrnn.explore.recipe import ExploreRecipe
 from csbrnn.explore.result import ExploreResult, Tried, pareto_front
 from csbrnn.explore.space import Configuration
 from csbrnn.explore.stages import Plan, plan
-from csbrnn.explore.storage import MAX_DEATHS, Ledger, quiet
+from csbrnn.explore.storage import MAX_DEATHS, Ledger, quiet, told_in_a_line
 from csbrnn.explore.trial import Laboratory
 from csbrnn.files import make_directory, write_json
 
@@ -66,18 +66,20 @@ def explore(
     if recipe.reference is None and recipe.bounds.metric is None:
         raise ArgumentError("an accuracy bound is needed: bound.loss or bound.metric")
     metric_direction = "minimize" if recipe.bounds.lower_is_better else "maximize"
-    ledger = Ledger(
-        storage or f"sqlite:///{directory.resolve() / DATABASE}",
-        recipe.name,
-        recipe.settings(),
-        recipe.choices(),
-        [metric_direction, *["minimize"] * len(recipe.costs)],  # type: ignore[list-item]
-        recipe.budget.trials,
-    )
-    try:
-        return _Worker(recipe, directory, ledger, report, progress).run()
-    finally:
-        ledger.close()
+    url = storage or f"sqlite:///{directory.resolve() / DATABASE}"
+    with told_in_a_line(url):
+        ledger = Ledger(
+            url,
+            recipe.name,
+            recipe.settings(),
+            recipe.choices(),
+            [metric_direction, *["minimize"] * len(recipe.costs)],  # type: ignore[list-item]
+            recipe.budget.trials,
+        )
+        try:
+            return _Worker(recipe, directory, ledger, report, progress).run()
+        finally:
+            ledger.close()
 
 
 @final

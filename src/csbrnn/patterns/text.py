@@ -87,4 +87,4 @@ def _parse_value(text: str) -> Any:
         return tuple(_parse_value(part) for part in text.split("x"))
     if text in ("true", "false"):
         return text == "true"
-    return int(text) if re.fullmatch(r"\d+", text) else None if text == "all" else text
+    return int(text) if re.fullmatch(r"-?\d+", text) else None if text == "all" else text

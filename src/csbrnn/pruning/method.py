@@ -23,8 +23,8 @@ class Method(abc.ABC):
     handed (``state.variables``), which is what checkpoints carry. Everything it does follows
     from ``state.step``, so a resumed run repeats the original bit for bit.
 
-    To add a method: one file with one frozen dataclass, and one line in ``METHODS``
-    (``recipe.py``).
+    To add a method: one file with one frozen dataclass, one line in ``METHODS`` (``recipe.py``),
+    and its name in ``docs/pruning.md``, where a test looks for it.
     """
 
     name: ClassVar[str]

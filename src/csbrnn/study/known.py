@@ -47,7 +47,7 @@ class Known:
             row |= {
                 "us_per_step": None,
                 "us_per_step_iqr": None,
-                "notes": [*row["notes"], f"timed before, not beside the others: {then}"],
+                "notes": [*row.get("notes", ()), f"timed before, not beside the others: {then}"],
             }
         return row
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from csbrnn.bench import Case, csbrnn_contenders, run_bench
-from csbrnn.model import load
+from csbrnn.errors import ArgumentError, CsbrnnError
+from csbrnn.model import PackedModel, load
 from csbrnn.study.job import Job
 from csbrnn.study.training_job import PACKED, read_report
 
@@ -15,6 +16,13 @@ __all__ = ["time_models"]
 
 #: Of measuring for each network: some fifty turns.
 _SECONDS_EACH = 0.5
+
+
+def _load(directory: Path) -> PackedModel:
+    try:
+        return load(directory / PACKED)
+    except CsbrnnError as error:
+        raise ArgumentError(f"{error}; delete {directory} to train it again") from None
 
 
 def time_models(
@@ -34,7 +42,7 @@ def time_models(
         "rows": job name -> statistics; "skipped": job name -> why; and how it was measured.
     """
     models = {
-        job.name: load(job.directory(root) / PACKED)
+        job.name: _load(job.directory(root))
         for job in jobs
         if job.kind != "start" and job.done(root) and "nbytes_int8" in read_report(job, root)
     }

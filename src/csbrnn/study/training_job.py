@@ -120,7 +120,7 @@ def _task(settings: str, data: str) -> Task:
     """The task of a job, from its settings in JSON."""
     written = json.loads(settings)
     fingerprint = written.pop("fingerprint")
-    task = task_from_dict(written | {"data": data})
+    task = task_from_dict(written | ({"data": data} if data else {}))
     if task.fingerprint() != fingerprint:
         raise ArgumentError("the data has changed since the study began; begin anew")
     return task

@@ -38,11 +38,16 @@ _FUSED: Final[dict[str, Callable[..., nn.RNNBase]]] = {
     "rnn_relu": partial(nn.RNN, nonlinearity="relu"),
 }
 
-#: Projection has a size that `Network` does not.
-_LEFT_OUT: Final = ("lstm_projection",)
-
-CELLS: Final = (*_FUSED, *(name for name in cells.CELLS if name not in (*_FUSED, *_LEFT_OUT)))
-"""Cells that tasks build their networks from."""
+CELLS: Final = (
+    *_FUSED,
+    *(
+        name
+        for name, cell in cells.CELLS.items()
+        if name not in _FUSED and "proj" not in cell.dimensions
+    ),
+)
+"""Cells that tasks build their networks from: not those with a projection, whose size `Network`
+does not have."""
 
 
 @final
