@@ -24,7 +24,8 @@ static inline vf v_div(vf a, vf b) { return a / b; }
 static inline vf v_fma(vf a, vf b, vf c) { return a * b + c; } /* rounded once or twice */
 static inline vf v_fnma(vf a, vf b, vf c) { return c - a * b; }
 static inline vf v_neg(vf a) { return -a; }
-/* Nearest integer, for |a| < 2^22: adding 1.5 * 2^23 pushes the fraction out of the mantissa. */
+/* Nearest integer, for |a| < 2^22: adding 1.5 * 2^23 pushes the fraction out of the mantissa. It is
+ * taken off as an integer, since -ffast-math (-Ofast) would let the two sums of floats cancel. */
 static inline vf v_round(vf a);
 
 #if VL == 4
@@ -76,8 +77,8 @@ static inline vf v_min(vf a, vf b) { return v_select(v_less(a, b), a, b); }
 static inline vf v_max(vf a, vf b) { return v_select(v_less(b, a), a, b); }
 static inline vf v_abs(vf a) { return v_from_bits(v_bits(a) & v_int1(0x7fffffff)); }
 static inline vf v_round(vf a) {
-    vf big = v_set1(12582912.0f);
-    return (a + big) - big;
+    const vf big = v_set1(12582912.0f);
+    return v_to_float(v_bits(a + big) - v_bits(big));
 }
 /* 2^n for integral n in -126 .. 127; anything (but no trap) elsewhere. */
 static inline vf v_exp2i(vf n) {
