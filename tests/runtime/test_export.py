@@ -481,6 +481,22 @@ def test_footprint_is_measured_with_the_compiler(packed, tmp_path):
     assert "measured: gcc" in readme
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86-64's stack pointer")
+@pytest.mark.parametrize(("name", "given"), [("int8", "x"), ("tokens", "x[0]")])
+def test_no_more_stack_is_touched_than_is_said(name, given, packed, tmp_path):
+    """The red zone and what aligned frames skip included: the compiler's figures lack both."""
+    native.require("gcc", "size")
+    isa = available_isas()[0]
+    export = export_c(packed[name], tmp_path, isas=[isa], compiler="gcc")
+    sources = [f for f in export.files if f.endswith(".c") and f != "main.c"]
+    # Bound at the start: looking a function up at its first call would take stack, too.
+    sh("gcc", "-O3", *STRICT, *LINK, "-Wl,-z,now", f"-DINPUT={given}", "-I.", *sources,
+       native.HERE / "harness_stack.c", "-o", "stack", cwd=tmp_path)  # fmt: skip
+    touched = [int(n) for n in sh("./stack", cwd=tmp_path).stdout.split()]
+    assert len(touched) == 8
+    assert export.footprint.stack_nbytes / 3 < max(touched) <= export.footprint.stack_nbytes
+
+
 def test_footprint_without_a_compiler(packed, tmp_path):
     for compiler in (None, "no-such-compiler", "", "false"):
         export = export_c(packed["floats"], tmp_path, isas=["baseline"], compiler=compiler)

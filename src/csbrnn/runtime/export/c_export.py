@@ -73,7 +73,7 @@ class Export:
             ("of it, what lives from step to step", "", self.saved_nbytes, "exact"),
         ]
         if code is not None and code.stack_nbytes is not None:
-            how = "derived: longest chain of the compiler's call graph and frames"
+            how = "derived, an upper bound: longest chain of the compiler's call graph and frames"
             rows.append((f"stack, below {self.name}_step and _init", "RAM", code.stack_nbytes, how))
         return [(what, where, f"{nbytes:,}", how) for what, where, nbytes, how in rows]
 
@@ -312,7 +312,13 @@ def _readme_values(export: Export) -> dict[str, str]:
             "Measured: by `size`, without the image; `csbrnn export` takes the compiler that CC"
             " names."
         )
-        if export.footprint.stack_nbytes is None:
+        if export.footprint.stack_nbytes is not None:
+            notes += (
+                " The stack is without what memcpy and interrupts take. On x86-64 it has the red"
+                " zone, once, and for every frame the 56 bytes that aligning it may skip: of both"
+                " the compiler says nothing."
+            )
+        else:
             notes += " The stack could not be derived: it takes gcc 10 or later."
     return {
         "figures": "\n".join(f"| {' | '.join(row)} |" for row in export.figures()),

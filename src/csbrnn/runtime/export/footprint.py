@@ -17,6 +17,11 @@ __all__ = ["Footprint", "measure"]
 _FLAGS: Final = ("-O3", "-std=c11", "-ffp-contract=off", "-fno-pie")
 _CALL_GRAPH: Final = "-fcallgraph-info=su"
 """gcc 10 and later: who calls whom, and how large each frame is."""
+_RED_ZONE: Final = 128
+"""x86-64's ABI: what a function that calls none may use below its frame. Not in the call graph."""
+_SKIPPED: Final = 56
+"""Most that a frame with vectors of 64 bytes skips to align them, from a stack aligned to 8. Not in
+the call graph, nor which frames do: on x86-64 any may, with the compiler's options."""
 _SECONDS: Final = 300.0
 """Longest that one file may take: a large image as a C array takes some."""
 
@@ -29,8 +34,8 @@ class Footprint:
         how: Compiler, target and flags.
         code_nbytes: Instructions and tables of all files, without the image.
         kernels: Instruction set -> its part of the code.
-        stack_nbytes: Deepest stack below the interface, without what the C library's functions
-            (memcpy and the like) take; None where the compiler can't tell.
+        stack_nbytes: Upper bound of the stack below the interface, without what the C library's
+            functions (memcpy and the like) take; None where the compiler can't tell.
     """
 
     how: str
@@ -69,7 +74,7 @@ def measure(
         for file, data in files.items():
             (folder / file).write_bytes(data)
         sizes: dict[str, int] = {}
-        graph = _CallGraph(set(kernel_files), idle)
+        graph = _CallGraph(set(kernel_files), idle, x86_64=_machine(words).startswith("x86_64"))
         for file in sorted(f for f in files if f.endswith(".c")):
             command = [*words, *_FLAGS, "-c", file]
             if not _run([*command, _CALL_GRAPH], folder) and not _run(command, folder):
@@ -97,8 +102,11 @@ class _CallGraph:
     _NODE: Final = re.compile(r'node: \{ title: "([^"]*)" label: "[^"]*?(\d+) bytes \(([a-z,]+)\)')
     _EDGE: Final = re.compile(r'edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
 
-    def __init__(self, kernel_files: Collection[str], idle: Collection[str]) -> None:
+    def __init__(
+        self, kernel_files: Collection[str], idle: Collection[str], *, x86_64: bool
+    ) -> None:
         self._kernel_files, self._idle = kernel_files, idle
+        self._red_zone, self._skipped = (_RED_ZONE, _SKIPPED) if x86_64 else (0, 0)
         self._frames: dict[str, int] = {}
         self._callees: dict[str, set[str]] = {}
         self._bounded = True
@@ -110,7 +118,7 @@ class _CallGraph:
             return
         text = path.read_text(encoding="utf-8")
         for title, nbytes, kind in self._NODE.findall(text):
-            self._frames[title] = int(nbytes)
+            self._frames[title] = int(nbytes) + self._skipped
             self._bounded &= kind != "dynamic"
         for caller, callee in self._EDGE.findall(text):
             self._callees.setdefault(caller, set()).add(callee)
@@ -120,7 +128,7 @@ class _CallGraph:
         if not self._bounded or not set(entries) <= set(self._frames):
             return None
         try:
-            return max(self._below(entry, ()) for entry in entries)
+            return max(self._below(entry, ()) for entry in entries) + self._red_zone
         except RecursionError:
             return None
 
@@ -176,5 +184,8 @@ def _named(words: list[str]) -> str:
     makers = {"clang": "clang", "Free Software Foundation": "gcc"}
     maker = next((name for mark, name in makers.items() if mark in text), words[0])
     number = re.search(r"\d+\.\d+(\.\d+)?", text)
-    machine = (_run([*words, "-dumpmachine"], Path()) or "").strip()
-    return f"{maker} {number[0] if number else ''} for {machine or 'this machine'}"
+    return f"{maker} {number[0] if number else ''} for {_machine(words) or 'this machine'}"
+
+
+def _machine(words: list[str]) -> str:
+    return (_run([*words, "-dumpmachine"], Path()) or "").strip()
