@@ -24,8 +24,12 @@ _HEADERS: Final = """
 """C11's, such as C libraries' own include, and compilers'. In a folder on the include path, a
 math.h of ours would be found first."""
 
-_TARGETS: Final = "main makefile all clean edit_cache help install package rebuild_cache test"
-"""Files and targets of an export, and targets that CMake keeps for itself."""
+_TARGETS: Final = """
+    main makefile license build cmakefiles
+    all all_build clean edit_cache help install package package_source preinstall rebuild_cache
+    run_tests test zero_check
+"""
+"""Files and targets of an export, and folders of its builds; targets that CMake keeps for itself."""
 
 _TAKEN: Final = frozenset(f"{_HEADERS} {_TARGETS}".split())
 
