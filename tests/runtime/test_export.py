@@ -15,7 +15,7 @@ from csbrnn.cells import CELLS
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.model import Features, PackedModel, quantize, save
-from csbrnn.runtime import Engine, available_isas, compile
+from csbrnn.runtime import Engine, available_isas, compile, layout
 from csbrnn.runtime.export import export_c, exportable_isas, exported_sources
 from csbrnn.runtime.export.folder import MANIFEST
 from csbrnn.runtime.export.names import identifier
@@ -430,6 +430,32 @@ def test_weights_that_are_not_this_models_are_refused(packed, objects, tmp_path)
     """, objects)  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["tokens", "floats"])
+def test_weights_for_another_kind_of_input_are_refused(name, packed, objects, tmp_path):
+    """Valid images, which differ from the model's in nothing else."""
+    one = models.model(np.random.default_rng(0), input_size=1)
+    model, inputs = {
+        "tokens": (packed["tokens"], [{"token": 0, "bound": 0}, {"bound": 30}]),
+        "floats": (one, [{"token": 1, "bound": 37}]),
+    }[name]
+    export = export_c(model, tmp_path, weights="binary")
+    mine = np.fromfile(tmp_path / "model.bin", np.uint8)
+    start = int(mine[: layout.HEADER.itemsize].view(layout.HEADER)["streams"]["offset"][0])
+    images = {"mine": mine, "whole": mine.copy()}  # not causal: needs whole sequences
+    images["whole"][: layout.HEADER.itemsize].view(layout.HEADER)["causal"] = 0
+    for number, changed in enumerate(inputs):
+        image = images[f"other{number}"] = mine.copy()
+        for field, value in changed.items():
+            image[start : start + layout.STREAM.itemsize].view(layout.STREAM)[field] = value
+    body = "static model_state state;\n"
+    for image, data in images.items():
+        right = "MODEL_OK" if image == "mine" else "MODEL_BAD_WEIGHTS"
+        body += f"static MODEL_ALIGNED uint64_t {image}[] = {{\n{array_words(data)}}};\n"
+        body += f"CHECK(csbrnn_image_check({image}, sizeof {image}) == CSBRNN_OK); //\n"
+        body += f"CHECK(model_init(&state, {image}, sizeof {image}) == {right}); //\n"
+    check_c(export, body, objects)
+
+
 def test_example_tells_bad_lines(packed, objects, tmp_path):
     native.require("gcc")
     for name, lines in {
@@ -603,6 +629,14 @@ def test_arguments(arguments, text, packed, tmp_path):
 def test_model_must_be_one(tmp_path):
     with pytest.raises(ArgumentError, match="model must be a PackedModel, a Program or an Engine"):
         export_c("model", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["build", "CMakeFiles", "LICENSE", "preinstall", "ALL_BUILD", "zero_check", "RUN_TESTS"]
+)
+def test_names_that_break_a_build_are_refused(name):
+    with pytest.raises(ArgumentError, match=f"name must not be '{name}': a file or build target"):
+        identifier(name)
 
 
 def test_names_become_identifiers():

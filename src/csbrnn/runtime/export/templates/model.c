@@ -2,8 +2,9 @@
 #include "@name@.h"
 
 #include <assert.h>
-@if array
 
+#include "image.h"
+@if array
 #include "@name@_weights.h"
 @end
 
@@ -21,11 +22,18 @@ static_assert(sizeof(@name@_state) == @NAME@_STATE_NBYTES, "csbrnn.h is of anoth
     csbrnn_model model;
     csbrnn_error error = csbrnn_open(&model, weights, nbytes, NULL);
     if (error) return (@name@_error)error;
-    /* What is here was compiled for these sizes. */
+    /* What is here was compiled for these sizes and this input, step by step. */
+    const csbrnn_stream *input = CSBRNN_TABLE(csbrnn_stream, model.image, streams) + CSBRNN_INPUT;
     if (csbrnn_memory_nbytes(&model) != sizeof state->memory ||
         csbrnn_state_nbytes(&model) != @NAME@_SAVED_NBYTES ||
         csbrnn_input_width(&model) != @NAME@_INPUT_SIZE ||
-        csbrnn_output_width(&model) != @NAME@_OUTPUT_SIZE)
+        csbrnn_output_width(&model) != @NAME@_OUTPUT_SIZE ||
+@if tokens
+        !input->token || input->bound != @NAME@_VOCABULARY ||
+@else
+        input->token ||
+@end
+        !csbrnn_header_of(model.image)->causal)
         return @NAME@_BAD_WEIGHTS;
     state->model = model;
     csbrnn_init(&state->model, state->memory);
