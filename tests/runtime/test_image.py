@@ -1,3 +1,4 @@
+import subprocess
 from itertools import pairwise
 
 import numpy as np
@@ -103,6 +104,28 @@ def test_records_are_those_of_the_header_file(tmp_path):
     source = tmp_path / "layout_check.c"
     source.write_text('#include "image.h"\n' + "\n".join(asserts) + "\nint main(void){return 0;}\n")
     native.build(tmp_path / "layout", source)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_sizes_that_files_claim_do_not_wrap_on_32_bits(compiler, tmp_path):
+    """Left to the optimiser: a machine of 32 bits, or its C library, need not be at hand."""
+    native.require(compiler)
+    source = tmp_path / "wraps.c"
+    source.write_text("""
+        #include "image.h"
+        void wraps(void) __attribute__((error("a size wraps")));
+        void check(void);
+        void check(void) {
+            if (csbrnn_lines_nbytes(1u << 31, 2) != (uint64_t)66 << 31) wraps();
+            if (csbrnn_lines_nbytes(UINT32_MAX, 8) != (uint64_t)74 * UINT32_MAX) wraps();
+        }
+    """)
+    (tmp_path / "empty.c").write_text("typedef int empty;\n")
+    flags = ("-m32", "-O1", "-ffreestanding", "-c")
+    command = [compiler, *flags, "empty.c", "-o", "empty.o"]
+    if subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode:
+        pytest.skip(f"{compiler} has no -m32")
+    native.build(tmp_path / "wraps.o", source, *flags, compiler=compiler)
 
 
 def test_padding_a_strip_is_exact():

@@ -161,9 +161,9 @@ static void lookup(const csbrnn_frame *frame, const csbrnn_instruction *in) {
 }
 
 size_t csbrnn_share(size_t length, uint32_t part, uint32_t parts) {
-    size_t lines = (length + CSBRNN_STRIP - 1) / CSBRNN_STRIP;
-    size_t at = lines * part / parts * CSBRNN_STRIP;
-    return at < length ? at : length;
+    const uint64_t lines = (length + CSBRNN_STRIP - 1) / CSBRNN_STRIP;
+    const uint64_t at = lines * part / parts * CSBRNN_STRIP;
+    return at < length ? (size_t)at : length;
 }
 
 void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,

@@ -189,7 +189,8 @@ static inline csbrnn_lines csbrnn_lines_of(const unsigned char *indices, size_t 
     return all;
 }
 
-static inline size_t csbrnn_lines_nbytes(size_t lines, unsigned windows) {
+/* For any number of lines that a file may claim, on machines of 32 bits, too. */
+static inline uint64_t csbrnn_lines_nbytes(uint64_t lines, unsigned windows) {
     return (64u + 2u + (windows > 4 ? 8u : 0u)) * lines;
 }
 
