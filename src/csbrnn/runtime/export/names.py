@@ -29,7 +29,7 @@ _TARGETS: Final = """
     all all_build clean edit_cache help install package package_source preinstall rebuild_cache
     run_tests test zero_check
 """
-"""Files and targets of an export, and folders of its builds; targets that CMake keeps for itself."""
+"""Files and targets of an export, folders of its builds, targets that CMake keeps for itself."""
 
 _TAKEN: Final = frozenset(f"{_HEADERS} {_TARGETS}".split())
 
