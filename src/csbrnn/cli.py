@@ -500,9 +500,6 @@ def main() -> None:
             f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
         )
         sys.exit(1)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:  # a full disk, a directory that went: not ours to explain further
         _console(stderr=True).print(
             f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True

@@ -256,6 +256,17 @@ def test_an_interrupted_forward_pass_is_overcome():
     assert "weight_hh_l0" not in model.encoder.__dict__
 
 
+def test_a_model_set_up_in_inference_mode_trains():
+    model = Tagger()
+    with torch.inference_mode():
+        pruner = prune_(model, recipe(ADMM(2, 2, interval=1), distill=Distillation()))
+        state = pruner.state_dict()
+        pruner.load_state_dict(state)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), pruner, 4)
+    pruner.finalize()
+    assert pruner.report().density == 0.25
+
+
 def test_after_an_interrupt_what_is_loaded_is_packed():
     class Interrupted(Tagger):
         interrupt = True
