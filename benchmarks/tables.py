@@ -99,7 +99,7 @@ def peers() -> str:
     return peers_markdown(_benches())
 
 
-STUDIES = ("char_lm", "char_long", "digits")
+STUDIES = ("char_lm", "char_long", "digits", "digits_long")
 """Recipes in ``studies/`` whose results are committed as ``study_NAME.json``."""
 
 
