@@ -655,12 +655,13 @@ class Remembers(nn.Module):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_what_forward_keeps_in_attributes_is_as_it_was(training):
-    module = Remembers().train(training)
-    module(torch.zeros(2, 1, 3))
+    module = Remembers()
+    whole = nn.Sequential(module).train(training)
+    whole(torch.zeros(2, 1, 3))
     before = {name: value.clone() for name, value in module.state_dict().items()}
     last, states = module.last, module.states
-    packed = pack(module)
-    assert module.training == training
+    packed = pack(whole)
+    assert (whole.training, module.training) == (training, training)
     assert module.last is last
     assert module.states is states
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())

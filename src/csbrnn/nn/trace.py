@@ -197,10 +197,12 @@ def _evaluation(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for m, training in modes.items():
+        for m in modes:
             m.__dict__.clear()
             m.__dict__.update(attributes[m])
             m._buffers.update(buffers[m])
+        # Only now, for a module's mode is its parts' as well.
+        for m, training in modes.items():
             if m.training != training:
                 m.train(training)  # its own, if it does more than set the mode
 
