@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csbrnn.checks import is_number
 from csbrnn.errors import ArgumentError, MissingDependencyError
 from csbrnn.files import load_json, make_directory, write_text
 from csbrnn.report import (
@@ -17,6 +18,11 @@ from csbrnn.report import (
     terminal_tables,
 )
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["read_result", "write_report"]
+
 #: What a row must have: texts; and numbers, which may be unknown but for those always there.
 _NAMES = ("label", "pattern", "method", "machine")
 _ALWAYS = ("pruning_rate", "seed", "value")
@@ -24,11 +30,6 @@ _NUMBERS = (
     *(*_ALWAYS, "stderr", "gap", "gap_stderr", "value_int8", "kept_weights", "total_weights"),
     *("total_bits_int8", "total_bits_fp32", "nbytes_int8", "us_per_step"),
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["read_result", "write_report"]
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -61,8 +62,8 @@ def _damage(result: Mapping[str, Any]) -> str:
         if missing := {*_NAMES, *_NUMBERS} - row.keys():
             return f"{where} lacks {', '.join(sorted(missing))}"
         for key in _NUMBERS:
-            known = row[key] is not None or key in _ALWAYS
-            if known and (not isinstance(row[key], int | float) or isinstance(row[key], bool)):
+            unknown = row[key] is None and key not in _ALWAYS
+            if not unknown and not is_number(row[key]):
                 return f"{key!r} of {where} must be a number, not {row[key]!r:.40}"
     return ""
 

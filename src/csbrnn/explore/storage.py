@@ -238,10 +238,9 @@ def told_in_a_line(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = error.__cause__ or error
         raise ArgumentError(
             f"{_without_password(url)}: the storage has failed:"
-            f" {str(cause).strip().splitlines()[0]}. Trials that have ended are in it; the same"
+            f" {_first_line(error.__cause__ or error)}. Trials that have ended are in it; the same"
             " command goes on when it can be written"
         ) from error
 
@@ -265,7 +264,7 @@ def _open(url: str) -> optuna.storages.RDBStorage:
                 event.listen(storage.engine, "begin", _begin_immediately)
             return storage
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = _first_line(error)
         except (ImportError, ValueError, RuntimeError) as error:
             reason = str(error)
             break
@@ -283,6 +282,10 @@ def _begin_immediately(connection: Connection) -> None:
     both take it.
     """
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _without_password(url: str) -> str:

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from csbrnn.checks import is_integer, is_number, make_plain
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.pruning.carried_states import CarriedStates
+from csbrnn.pruning.compiled import forget_compiled
 from csbrnn.pruning.refusal import refuse
 from csbrnn.pruning.weak_hook import WeakHook
 
@@ -104,6 +105,7 @@ class Distiller:
         self._handle: RemovableHandle = model.register_forward_hook(
             WeakHook(self, Distiller.observe), with_kwargs=True
         )
+        forget_compiled()
 
     def observe(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -189,6 +191,7 @@ class Distiller:
         """Takes the hook off the model."""
         self.discard()
         self._handle.remove()
+        forget_compiled()
 
 
 def _shared(model: nn.Module, teacher: nn.Module) -> str | None:

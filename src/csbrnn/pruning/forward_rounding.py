@@ -151,6 +151,8 @@ class ForwardRounding:
                 ),
             )
         ]
+        if self._handles:
+            forget_compiled()
 
     def begin(self, module: nn.Module) -> None:
         """Shows the rounded weights of a module whose forward pass begins."""

@@ -16,7 +16,6 @@ from csbrnn.errors import CsbrnnError, RecipeError, ScheduleWarning
 from csbrnn.numerics import Precision, precision_of
 from csbrnn.patterns import Pattern
 from csbrnn.pruning.checkpoint import STATE_VERSION, check
-from csbrnn.pruning.compiled import forget_compiled
 from csbrnn.pruning.distill import Distiller, Select
 from csbrnn.pruning.forward_rounding import ForwardRounding
 from csbrnn.pruning.lifetime import Progress, farewell, pruners
@@ -74,8 +73,6 @@ class Pruner:
             raise
         self._hooks = self._state.hook_gradients()
         self._rounding = ForwardRounding(model, rounded, precision_of(recipe.precision))
-        if rounded or self._distiller is not None:
-            forget_compiled()
         # What prune_ has derived from the weights holds only if training starts from them.
         derived = self._state.relaxation is not None or bool(self._state.variables)
         if self._distiller is not None:
@@ -392,7 +389,6 @@ class Pruner:
         if self._distiller is not None:
             self._distiller.close()
             self._distiller = None
-            forget_compiled()
 
     def _warn_once(self, key: str, message: str) -> None:
         """Warns at the line that called the public method, once for each key."""

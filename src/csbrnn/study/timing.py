@@ -18,13 +18,6 @@ __all__ = ["time_models"]
 _SECONDS_EACH = 0.5
 
 
-def _load(directory: Path) -> PackedModel:
-    try:
-        return load(directory / PACKED)
-    except CsbrnnError as error:
-        raise ArgumentError(f"{error}; delete {directory} to train it again") from None
-
-
 def time_models(
     jobs: Sequence[Job], root: Path, progress: Callable[[str, float], object] | None = None
 ) -> dict[str, Any]:
@@ -75,3 +68,10 @@ def time_models(
             for key in ("threads", "seconds", "wall_s", "rounds", "preemptions", "slice_ms")
         },
     }
+
+
+def _load(directory: Path) -> PackedModel:
+    try:
+        return load(directory / PACKED)
+    except CsbrnnError as error:
+        raise ArgumentError(f"{error}; delete {directory} to train it again") from None
