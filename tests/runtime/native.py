@@ -14,7 +14,8 @@ from csbrnn import runtime
 HERE = Path(__file__).parent
 SOURCES = Path(runtime.__file__).parent / "c"
 #: What a device needs; the binding and the bandwidth meter are Python's.
-LIBRARY = tuple(sorted(p for p in SOURCES.glob("*.c") if p.stem not in ("binding", "bandwidth")))
+NOT_FOR_DEVICES = ("binding", "binding_python", "bandwidth")
+LIBRARY = tuple(sorted(p for p in SOURCES.glob("*.c") if p.stem not in NOT_FOR_DEVICES))
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 SANITIZE = ("-O1", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 

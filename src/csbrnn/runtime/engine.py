@@ -7,6 +7,8 @@ import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -304,7 +306,8 @@ class Stream:
         self._shape, self._dtype = self._x.shape, self._x.dtype
         source = engine.program.streams["input"]
         self._bound = source.bound if source.dtype == "int32" else 0
-        self._alone = engine._pool is None
+        alone = engine._pool is None
+        self._step = self._lane.step if alone else partial(_in_turn, engine, self._lane.step)
         if state is not None:
             self.state = state
 
@@ -317,7 +320,7 @@ class Stream:
         Raises:
             ArgumentError: ``x`` doesn't fit. The state has not changed.
         """
-        if x is None:
+        if x is None:  # and `self.x` has been filled
             pass
         elif type(x) is int and 0 <= x < self._bound:
             self._x[0] = x  # what generating text does: a general check would take longer than C
@@ -330,11 +333,7 @@ class Stream:
                         f"a stream has no batch: x must be one input, got {x.shape}"
                     )
             self._x[...] = x
-        if self._alone:
-            error = self._lane.step()
-        else:
-            with self.engine._turn:
-                error = self._lane.step()
+        error = self._step()
         if error:
             raise _error(error, self.engine)
         return self._y
@@ -384,6 +383,12 @@ def _free_turns() -> None:
 
 
 os.register_at_fork(after_in_child=_free_turns)
+
+
+def _in_turn(engine: Engine, step: Callable[[], int]) -> int:
+    """Run a step by the engine's threads, which work for one stream at a time."""
+    with engine._turn:
+        return step()
 
 
 def _weights(program: Program) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 
 from csbrnn.compiler import Stream
 from csbrnn.runtime.buffers import aligned
-from csbrnn.runtime.library import Call, Model, library
+from csbrnn.runtime.library import Call, Model, bound_step
 
 __all__ = ["Lane"]
 
@@ -43,5 +41,4 @@ class Lane:
         self.states: NDArray[np.float32] = memory[: nbytes[1]].view(np.float32)
         places = (memory.ctypes.data, self.x.ctypes.data, self.y.ctypes.data)
         self._record = Call(model, pool, *places)  # the model's fields are copied
-        call = ctypes.byref(self._record)
-        self.step: Callable[[], int] = partial(library().csbrnn_call_step, call)
+        self.step: Callable[[], int] = bound_step(self._record)

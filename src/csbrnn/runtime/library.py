@@ -6,13 +6,24 @@ import ctypes
 import functools
 import importlib.machinery
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError, MissingDependencyError
 
-__all__ = ["NAME", "Call", "Model", "available_isas", "default_isa", "library", "read_bandwidth"]
+__all__ = [
+    "NAME",
+    "Call",
+    "Model",
+    "available_isas",
+    "bound_step",
+    "default_isa",
+    "library",
+    "read_bandwidth",
+]
 
 NAME: Final = "_csbrnn"
 """File name of the shared library, beside this package, without its suffix."""
@@ -82,6 +93,19 @@ def library() -> ctypes.CDLL:
         if arguments is not None:
             function.argtypes = arguments
     return loaded
+
+
+def bound_step(call: Call) -> Callable[[], int]:
+    """Return a stream's step as a function that returns a ``csbrnn_error``, 0 if there was none.
+
+    The library makes it if it was built as an extension module, too; otherwise ctypes does.
+    """
+    function = library().csbrnn_call_step
+    try:
+        from csbrnn.runtime._csbrnn import bind_step
+    except ImportError:
+        return partial(function, ctypes.byref(call))
+    return bind_step(ctypes.addressof(call), call)
 
 
 def available_isas() -> tuple[str, ...]:

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+def bind_step(address: int, owner: object) -> Callable[[], int]: ...
