@@ -161,6 +161,7 @@ static void lookup(const csbrnn_frame *frame, const csbrnn_instruction *in) {
 }
 
 size_t csbrnn_share(size_t length, uint32_t part, uint32_t parts) {
+    if (parts == 1) return part ? length : 0; /* a division takes longer than a short instruction */
     const uint64_t lines = (length + CSBRNN_STRIP - 1) / CSBRNN_STRIP;
     const uint64_t at = lines * part / parts * CSBRNN_STRIP;
     return at < length ? (size_t)at : length;
