@@ -13,6 +13,7 @@ PATTERNS = {
     "row-balanced": ("row_balanced()", 0.012, 14.0, 40.0),
     "new": ("new_pattern(size=3)", 0.02, 9.0, 30.0),
 }
+FRIENDLY = {"dense": True, "unstructured": False, "stripes of 4": True, "row-balanced": False}
 
 
 def gap(label, rate):
@@ -49,6 +50,7 @@ def _row(label, pattern, method, rate, seed, value, loss, bits, us):
     return {
         "label": label,
         "pattern": pattern,
+        "hardware_friendly": FRIENDLY.get(label),
         "method": method,
         "pruning_rate": rate,
         "seed": seed,

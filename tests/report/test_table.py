@@ -4,9 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
-from csbrnn.patterns.text import PATTERNS
 from csbrnn.report import grid_markdown, no_loss, no_loss_markdown, read_study, terminal_tables
-from csbrnn.report.table import HARDWARE_FRIENDLY
 
 from .results import WEIGHTS, make_result
 
@@ -82,10 +80,6 @@ def test_a_recipe_says_where_to_compare():
 def test_methods_compare_with_their_own_unstructured():
     study = read_study(make_result(methods=("admm", "gradual")))
     assert [entry.equal.rate for entry in no_loss(study)[:2]] == pytest.approx([1, 1])
-
-
-def test_every_known_pattern_is_judged():
-    assert set(PATTERNS) <= set(HARDWARE_FRIENDLY)
 
 
 def test_the_table_as_text():

@@ -42,6 +42,7 @@ class BankBalanced(MaskPattern):
     """
 
     name: ClassVar[str] = "bank_balanced"
+    hardware_friendly: ClassVar[bool] = True
 
     bank_size: int = 64
 

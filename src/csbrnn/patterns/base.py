@@ -4,8 +4,8 @@ A pattern is a frozen value (its class and its parameters, nothing else) with on
 operation, :meth:`Pattern.project`. Most patterns only choose which weights survive and derive
 from :class:`MaskPattern`; others, as the block-circulant one, from :class:`Pattern` itself.
 
-To add a pattern: one file with one frozen dataclass, and one line in ``patterns/text.py``.
-The property tests in ``tests/patterns/test_properties.py`` then apply to it unasked.
+To add a pattern: one file in this package with one frozen dataclass. Recipe files, command lines,
+tables and the property tests in ``tests/patterns/test_properties.py`` then have it unasked.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ class Pattern(abc.ABC):
 
     name: ClassVar[str]
     """The pattern's key in ``PATTERNS`` and in its dictionary and text forms."""
+
+    hardware_friendly: ClassVar[bool] = False
+    """Whether all lanes of a machine get equal work on neighbouring operands, for tables."""
 
     is_linear: ClassVar[bool] = False
     """Whether the projection at `max_density` is linear, so that gradients can be projected too."""

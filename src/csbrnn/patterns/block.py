@@ -39,6 +39,7 @@ class Block(MaskPattern):
     """
 
     name: ClassVar[str] = "block"
+    hardware_friendly: ClassVar[bool] = True
 
     block: tuple[int | None, int | None] = (4, 4)
 

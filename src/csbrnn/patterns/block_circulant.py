@@ -42,6 +42,7 @@ class BlockCirculant(Pattern):
     """
 
     name: ClassVar[str] = "block_circulant"
+    hardware_friendly: ClassVar[bool] = True
     is_linear: ClassVar[bool] = True
 
     block: int = 8

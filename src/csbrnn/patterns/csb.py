@@ -66,6 +66,7 @@ class CSB(MaskPattern):
     """
 
     name: ClassVar[str] = "csb"
+    hardware_friendly: ClassVar[bool] = True
 
     block: tuple[int | None, int | None] = (32, 32)
     row_group: int = 1

@@ -45,6 +45,7 @@ class NM(MaskPattern):
     """
 
     name: ClassVar[str] = "n_m"
+    hardware_friendly: ClassVar[bool] = True
 
     n: int = 2
     m: int = 4

@@ -27,6 +27,7 @@ class RowBalanced(MaskPattern):
     """
 
     name: ClassVar[str] = "row_balanced"
+    # hardware_friendly is False: rows are equal in work, but read their operands from anywhere.
 
     def unit(self, shape: Sequence[int]) -> int:
         """Returns one weight for each row."""

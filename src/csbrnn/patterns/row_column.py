@@ -30,6 +30,7 @@ class RowColumn(MaskPattern):
     """
 
     name: ClassVar[str] = "row_column"
+    hardware_friendly: ClassVar[bool] = True
 
     def unit(self, shape: Sequence[int]) -> int:
         """Returns the weights of the longest row or column."""

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
 import re
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from csbrnn.errors import ArgumentError
-from csbrnn.patterns.bank_balanced import BankBalanced
 from csbrnn.patterns.base import Pattern
-from csbrnn.patterns.block import Block
-from csbrnn.patterns.block_circulant import BlockCirculant
-from csbrnn.patterns.csb import CSB
-from csbrnn.patterns.n_m import NM
-from csbrnn.patterns.row_balanced import RowBalanced
-from csbrnn.patterns.row_column import RowColumn
-from csbrnn.patterns.unstructured import Unstructured
 
 __all__ = ["PATTERNS", "parse_pattern", "pattern_from_dict"]
 
-PATTERNS: dict[str, type[Pattern]] = {
-    pattern.name: pattern
-    for pattern in (
-        Unstructured,
-        CSB,
-        RowBalanced,
-        BankBalanced,
-        NM,
-        Block,
-        RowColumn,
-        BlockCirculant,
-    )
-}
-"""Every pattern by its name."""
+
+def _patterns() -> dict[str, type[Pattern]]:
+    """Find the patterns that this package's modules define."""
+    package, found = __name__.rpartition(".")[0], dict[str, type[Pattern]]()
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if f"{package}.{info.name}" == __name__:
+            continue
+        module = importlib.import_module(f"{package}.{info.name}")
+        for value in vars(module).values():
+            mine = inspect.isclass(value) and value.__module__ == module.__name__
+            if mine and issubclass(value, Pattern) and not inspect.isabstract(value):
+                if value.name in found:
+                    raise TypeError(f"{value} and {found[value.name]} must not have one name")
+                found[value.name] = value
+    return found
+
+
+PATTERNS: Final[Mapping[str, type[Pattern]]] = _patterns()
+"""Every pattern by its name: to add one is to add a file to this package."""
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -102,6 +102,7 @@ class Curve:
     pattern: str
     method: str
     points: tuple[Point, ...]
+    hardware_friendly: bool | None = None  # where rows don't say
 
     @property
     def name(self) -> str:
@@ -220,7 +221,13 @@ def read_study(result: Mapping[str, Any]) -> Study:
             groups.setdefault((row["label"], row["method"]), []).append(row)
     reference = _point(dense[0]["pruning_rate"], dense, lower, None)
     curves = tuple(
-        Curve(label, found[0]["pattern"], method, _points(found, lower, reference))
+        Curve(
+            label,
+            found[0]["pattern"],
+            method,
+            _points(found, lower, reference),
+            found[0].get("hardware_friendly"),
+        )
         for (label, method), found in groups.items()
     )
     errors = [row["stderr"] for row in dense if row["stderr"] is not None]

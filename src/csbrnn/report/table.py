@@ -15,7 +15,6 @@ from csbrnn.markdown import markdown_table
 from csbrnn.report.curves import Curve, Point, Study
 
 __all__ = [
-    "HARDWARE_FRIENDLY",
     "Comparison",
     "NoLoss",
     "grid_markdown",
@@ -23,19 +22,6 @@ __all__ = [
     "no_loss_markdown",
     "terminal_tables",
 ]
-
-HARDWARE_FRIENDLY: Final = {
-    "unstructured": False,
-    "row_balanced": False,
-    "bank_balanced": True,
-    "n_m": True,
-    "block": True,
-    "block_circulant": True,
-    "row_column": True,
-    "csb": True,
-}
-"""Pattern's name -> whether all lanes of a machine get equal work on neighbouring operands. Row-
-balanced rows are equal in work, but read their operands from anywhere."""
 
 _TEXTS: Final = 2
 """Columns at the left that hold text."""
@@ -198,7 +184,7 @@ def _no_loss_cells(study: Study, tolerance: float | None) -> tuple[list[str], li
     bits, us = _count(dense.get("total_bits_int8")), _us(dense.get("us_per_step"))
     rows = [["dense", "", "yes", "1.0x", _count(_weights(study)), bits, us, "", ""]]
     for entry in no_loss(study, tolerance):
-        friendly = HARDWARE_FRIENDLY.get(entry.curve.pattern.partition("(")[0])
+        friendly = entry.curve.hardware_friendly
         rows.append(
             [
                 entry.curve.label,

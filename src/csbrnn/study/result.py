@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from csbrnn.patterns import parse_pattern
 from csbrnn.study.job import Job
 from csbrnn.study.known import NOTHING, Known, missing
 from csbrnn.study.recipe import StudyRecipe
@@ -59,13 +60,22 @@ def collect(
         "done": len(jobs) - sum(not job.done(root) for job in missing(jobs, known)),
         "timing": timing or known.timing,
         "rows": [
-            _row(recipe, job, reports[job.name], references, times)
-            if job.name in reports
-            else known.row(job.name, timing)
+            _judged(
+                _row(recipe, job, reports[job.name], references, times)
+                if job.name in reports
+                else known.row(job.name, timing)
+            )
             for job in jobs
             if job.kind != "start" and (job.name in reports or job.name in known.rows)
         ],
     }
+
+
+def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row that says whether its pattern is hardware friendly: reports know no patterns."""
+    pattern = row["pattern"]
+    friendly = pattern == "dense" or parse_pattern(pattern).hardware_friendly
+    return {**row, "hardware_friendly": friendly}
 
 
 def _row(
