@@ -312,7 +312,7 @@ def bench(
 ) -> None:
     """Race a model's step against PyTorch, ONNX Runtime and OpenVINO at their best."""
     from csbrnn.bench import MODES
-    from csbrnn.commands.bench import bench_model
+    from csbrnn.commands.bench import bench_model, check_own
 
     result = bench_model(
         model,
@@ -325,6 +325,7 @@ def bench(
         console=_console(),
     )
     write_result(json_file, result)
+    check_own(result)
 
 
 @app.command()

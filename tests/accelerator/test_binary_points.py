@@ -1,13 +1,14 @@
 """Where the binary points are: inputs of any range, and ranges that can't be."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from csbrnn.accelerator import compile_model, fixed_step, host_input, host_output, run_fixed
 from csbrnn.accelerator.simulator import run_image
-from csbrnn.cells import LSTM, Stack
+from csbrnn.cells import LSTM, Cell, Parameter, Stack
 from csbrnn.errors import ArgumentError
 from csbrnn.formats import DenseMatrix
 from csbrnn.model import Features, PackedModel, Recurrent, run_reference
@@ -113,3 +114,29 @@ def test_a_range_of_the_input_that_can_t_be_is_refused(value):
     model = cell_model(np.random.default_rng(3), "gru")
     with pytest.raises(ArgumentError, match=f"positive, finite number, not {value}"):
         fixed_step(model, ARCH, input_range=value)
+
+
+def test_what_depends_on_a_growing_value_grows_too():
+    """A chain of states, each taking what the next one was, behind one that adds up its input."""
+    names = [f"s{k}" for k in range(7)]
+    equations = [f"{a}_next = {b}" for a, b in pairwise(names)]
+    equations.append(f"{names[-1]}_next = {names[-1]} + W @ x")
+    cell = Cell(
+        name="chain",
+        states=dict.fromkeys([*names, "h"], "hidden"),
+        parameters=(
+            Parameter("weight", ("W",), "hidden", "input"),
+            Parameter("ends", ("R", "Q"), "hidden", "hidden"),
+        ),
+        equations="\n".join([*equations, f"h_next = R @ {names[0]} + Q @ {names[-1]}"]),
+    )
+    stack = Stack(cell, 5, 6)
+    rng = np.random.default_rng(0)
+    parameters = {
+        name: DenseMatrix(rng.normal(0, 0.5, shape).astype(np.float32))
+        for name, shape in stack.parameter_shapes().items()
+    }
+    model = PackedModel((Recurrent("rnn", ("input",), stack, parameters),), Features(5), "rnn")
+    step = compile_model(model, ARCH).step
+    ends = [step.x_fracs[part] for part in step.x_fracs if part.vector.partition("/")[0] != "input"]
+    assert len(set(ends)) == 1

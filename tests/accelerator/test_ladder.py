@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from csbrnn.accelerator import compile_model, host_input
+from csbrnn.accelerator import compile_model, host_input, ladder
 from csbrnn.accelerator.ladder import Climb, Deviation, Rung, climb, deviation
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError
@@ -70,3 +70,21 @@ def test_unknown_simulators_are_refused():
         ArgumentError, match="must be one of amaranth, cxxrtl, verilator, cocotb, not 'x'"
     ):
         climb(compiled, xs, ["x"])
+
+
+def test_no_steps_are_no_run():
+    rng = np.random.default_rng(0)
+    program = lower(cell_model(rng, "lstm", hidden=6), fuse=False)
+    compiled = compile_model(program, ARCH)
+    with pytest.raises(ArgumentError, match="a run must have at least one step"):
+        climb(compiled, np.zeros((0, 5), np.int64), [])
+    with pytest.raises(ArgumentError, match="a run must have at least one step"):
+        deviation(program, compiled, np.zeros((0, 5), np.float32))
+
+
+def test_cocotb_needs_a_simulator_to_drive(monkeypatch):
+    tools = {"yosys", "cocotb"}
+    monkeypatch.setattr(ladder, "has_tool", lambda name: name in tools)
+    assert "cocotb" not in ladder.available_simulators()
+    tools.add("iverilog")
+    assert "cocotb" in ladder.available_simulators()

@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from csbrnn.bench import supported_precisions
+from csbrnn.bench.contender_csbrnn import Csbrnn
 from csbrnn.cli import app
-from csbrnn.errors import ArgumentError
+from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import quantize, save
 
 from .fakes import tiny_case
@@ -81,3 +82,15 @@ def test_a_packed_model_has_its_own_layout(tmp_path):
 
     assert isinstance(error, ArgumentError)
     assert "has its own" in str(error)
+
+
+def test_csbrnn_itself_must_not_fail(tmp_path, monkeypatch):
+    case = tiny_case()
+    save(case.model, tmp_path / "model")
+    arguments = (tmp_path / "model", "--contender", "csbrnn", "--precision", "fp32")
+    assert call(*arguments).exit_code == 0
+    monkeypatch.setattr(Csbrnn, "tolerance", -1.0)
+    result = call(*arguments, "--json", tmp_path / "result.json")
+    assert isinstance(result.exception, CsbrnnError)
+    assert "csbrnn itself failed in fp32 with 1 threads: gives wrong" in str(result.exception)
+    assert all(s["failed"] for s in json.loads((tmp_path / "result.json").read_text())["skipped"])

@@ -54,6 +54,7 @@ def test_a_wrong_contender_is_refused_with_the_error(spoil, reason):
 
     (skipped,) = result.skipped
     assert skipped.variant == "wrong"
+    assert skipped.failed
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(skipped.reason)
     assert [row.variant for row in result.rows] == ["right"]

@@ -170,3 +170,9 @@ def test_comments_and_blank_lines():
 def test_numbers_are_computed_when_read(text, value):
     node, graph = expression(f"h * ({text})")
     assert graph.nodes[node.args[1]] == Node("constant", value=value)
+
+
+def test_zero_has_a_sign():
+    _, graph = expression("minimum(h * 0.0, h * -0.0)")
+    values = [node.value for node in graph.nodes if node.op == "constant"]
+    assert sorted(map(str, values)) == ["-0.0", "0.0"]

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from csbrnn import cli
 from csbrnn.errors import CsbrnnWarning
+from csbrnn.formats import DenseMatrix
 from csbrnn.model import run_reference, save
 
 
@@ -277,3 +279,21 @@ def test_pack_from_a_module_and_its_checkpoint(tmp_path, monkeypatch, capsys):
     with torch.no_grad():
         expected, _ = module(torch.from_numpy(xs))
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected.numpy(), atol=1e-5)
+
+
+def test_text_needs_an_output_for_each_character(text_model, tmp_path, monkeypatch, capsys):
+    *layers, last = text_model.layers
+    narrow = replace(last, weight=DenseMatrix(last.weight.to_dense()[:5]), bias=last.bias[:5])
+    save(replace(text_model, layers=(*layers, narrow)), tmp_path / "model")
+    (tmp_path / "in.txt").write_text("abc de")
+    for arguments in (
+        ("run", tmp_path / "model", "--prompt", "a", "--generate", 3),
+        ("run", tmp_path / "model", tmp_path / "in.txt"),
+        ("accuracy", tmp_path / "model", tmp_path / "in.txt"),
+    ):
+        status, _, error = call(monkeypatch, capsys, *arguments)
+        assert status == 1
+        assert "must have an output for each of its tokens, and this one has 5 for" in error
+    output = tmp_path / "out.npy"
+    call(monkeypatch, capsys, "run", tmp_path / "model", tmp_path / "in.txt", "--output", output)
+    assert np.load(output).shape == (6, 5)

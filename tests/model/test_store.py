@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -148,3 +149,17 @@ def test_what_cannot_be_saved_touches_nothing(tmp_path):
 def test_what_is_no_packed_model_is_not_saved(tmp_path):
     with pytest.raises(ArgumentError, match="save takes a PackedModel, not str"):
         save("model", tmp_path / "model")
+
+
+def test_what_can_not_be_renamed_says_why(tmp_path, monkeypatch):
+    rename = os.rename
+
+    def refuse(source, target):
+        if str(source).endswith(".new"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(target))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        save(language_model(), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -52,7 +52,9 @@ def test_code_in_the_current_directory(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
-@pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod."])
+@pytest.mark.parametrize(
+    "wrapper", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."]
+)
 def test_with_a_checkpoint(code, tmp_path, key, wrapper):
     state = nn.GRU(3, 4).state_dict()
     wrapped = {wrapper + name: tensor for name, tensor in state.items()}
@@ -238,3 +240,20 @@ def test_a_trusted_file_that_can_not_be_loaded_says_what_it_needs(tmp_path, monk
     (tmp_path / "text.pt").write_text("def f(): pass")
     with pytest.raises(ArgumentError, match=r"text\.pt can't be loaded"):
         load_module("text.pt", trust=True)
+
+
+def test_code_that_can_not_be_imported_says_why(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_syntax.py").write_text("def make(:")
+    (tmp_path / "broken_name.py").write_text("make = undefined")
+    for name, what in (("broken_syntax", "SyntaxError"), ("broken_name", "NameError: name 'undef")):
+        with pytest.raises(ArgumentError, match=f"must name a torch module.*{what}"):
+            load_module(f"{name}:make")
+
+
+def test_the_place_of_the_current_directory_in_the_path_stays(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (["", "a", str(tmp_path), "b", *sys.path], [str(tmp_path), *sys.path]):
+        monkeypatch.setattr(sys, "path", list(path))
+        load_module(f"{code}:make")
+        assert sys.path == path

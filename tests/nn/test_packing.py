@@ -700,3 +700,35 @@ def test_the_last_state_is_refused_with_what_to_do():
             return self.head(h[-1])
 
     assert any("use the layer's output at every step" in reason for reason in reasons(Spotter()))
+
+
+class TwoCells(nn.Module):
+    """Takes its states by given numbers."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.a, self.b = nn.GRUCell(3, 4), nn.GRUCell(4, 4)
+        self.numbers = first, second
+
+    def forward(self, x, states):
+        first, second = self.numbers
+        a = self.a(x, states[first])
+        b = self.b(a, states[second])
+        return b, (a, b)
+
+
+def test_states_are_counted_from_the_first():
+    pack(TwoCells(0, 1))
+    assert "shares its states with" in reasons(TwoCells(1, 1))[0]
+    for numbers in ((0, -1), (1, -1)):  # -1 may be any of them
+        assert "counts states from the end" in reasons(TwoCells(*numbers))[0]
+
+
+def test_a_lazy_module_must_have_its_shapes():
+    module = nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2))
+    assert list(reasons(module)) == [
+        f"0.{name} is not initialized yet; run one forward pass before"
+        for name in ("weight", "bias")
+    ]
+    module(torch.zeros(1, 3))
+    pack(module)

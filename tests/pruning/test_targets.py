@@ -173,3 +173,10 @@ def test_a_shared_budget_that_leaves_a_matrix_nothing_is_told():
     pruner = prune_(model, Recipe(CSB((4, 16)), pruning_rate=8, method=OneShot(), scope="global"))
     with pytest.warns(ScheduleWarning, match="weight_ih_l0 lost every weight"):
         pruner.finalize()
+
+
+def test_nothing_to_prune_is_said_whatever_the_scope():
+    for scope in ("matrix", "gate", "global"):
+        model = nn.LSTM(4, 8).requires_grad_(False)
+        with pytest.raises(RecipeError, match="is frozen"):
+            prune_(model, Recipe("unstructured", 0.5, OneShot(), scope=scope))

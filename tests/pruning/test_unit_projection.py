@@ -206,3 +206,18 @@ def test_frozen_biases_go_with_their_units():
     )
     gone = model.encoder.weight_hh_l0.detach().abs().sum(1) == 0
     assert not model.encoder.bias_hh_l0[gone].any()
+
+
+def test_going_back_to_before_pruning_sets_biases_free_again():
+    model = Tagger()
+    pruner = prune_(model, units(Gradual(2, 3, 1)))
+    optimizer = adam(model)
+    train(model, optimizer, pruner, 1)
+    early, weights = copy.deepcopy((pruner.state_dict(), model.state_dict()))
+    train(model, optimizer, pruner, 5, first=1)
+    bias = model.encoder.bias_ih_l0
+    assert (bias.grad == 0).sum() > 20
+    pruner.load_state_dict(early)
+    model.load_state_dict(weights)
+    train(model, optimizer, pruner, 1, first=1)
+    assert not (bias.grad == 0).any()

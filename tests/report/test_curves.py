@@ -186,3 +186,11 @@ def test_networks_without_a_cost_are_on_no_frontier():
 def test_names_that_lead_elsewhere_are_refused(name):
     with pytest.raises(ArgumentError, match="a study's name must be made of"):
         read_study(make_result() | {"name": name})
+
+
+@pytest.mark.parametrize("lacks", ["rows", "task"])
+def test_a_result_without_its_parts_is_none(lacks):
+    result = make_result()
+    del result[lacks]
+    with pytest.raises(ArgumentError, match="its result must have a task and rows"):
+        read_study(result)

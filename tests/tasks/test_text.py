@@ -54,3 +54,9 @@ def test_files_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "binary").write_bytes(b"ab\xff\xfe")
     with pytest.raises(ArgumentError, match="must be UTF-8 text; byte 2 is not"):
         read_text(tmp_path / "binary")
+
+
+def test_what_is_held_out_must_have_something_to_predict():
+    with pytest.raises(ArgumentError, match=r"held_out = 0\.001 of 1,000 characters must be 2"):
+        TextCorpus.from_text("ab" * 500, held_out=0.001)
+    assert len(TextCorpus.from_text("ab" * 500, held_out=0.002).held_out) == 2

@@ -35,6 +35,10 @@ _MIN_INPUT_RANGE: Final = 2.0**-15
 """Below it the input's point moves no further. Ours: products of 16 bits by then have more digits
 than sums can use."""
 
+_SETTLING: Final = 3
+"""Passes over the network after which bounds that still grow count as growing for ever. Ours: those
+of the known cells settle in two."""
+
 _MAX_X_SHIFT: Final = Vop.FIELDS["x_shift"].largest
 _MAX_DRAIN_SHIFT: Final = Vop.FIELDS["drain_shift"].largest
 
@@ -186,15 +190,21 @@ class _Fixer:
         for s in self._plan.stages:
             for p in s.products:
                 bounds.setdefault(p.source, 1.0)
-        for round_ in range(4):
+        unbounded: set[Slice] = set()
+        grown: list[Slice] = []
+        passes = 0
+        while passes <= _SETTLING or grown:
             before = dict(bounds)
             for stage in self._plan.stages:
                 sums = self._sum_bounds(stage.products, bounds)
                 for o in stage.operations:
-                    bounds[o.d] = self._bound(o, bounds, sums)
-            grown = [v for v in made if round_ and bounds[v] > before.get(v, math.inf)]
-            for v in grown:
-                bounds[v] = self._limit
+                    if o.d not in unbounded:
+                        bounds[o.d] = self._bound(o, bounds, sums)
+            grown = [v for v in made if passes and bounds[v] > before.get(v, math.inf)]
+            bounds |= dict.fromkeys(grown, self._limit)
+            if passes >= _SETTLING:  # it has no bound, and what depends on it is computed once more
+                unbounded.update(grown)
+            passes += 1
         return bounds
 
     def _bound(

@@ -156,7 +156,10 @@ def available_simulators() -> tuple[str, ...]:
     """Return the simulators whose tools are installed."""
     if importlib.util.find_spec("amaranth") is None:
         return ()
-    return tuple(name for name in SIMULATORS if all(has_tool(tool) for tool in _TOOLS[name]))
+    found = [name for name in SIMULATORS if all(has_tool(tool) for tool in _TOOLS[name])]
+    if "cocotb" in found and not (has_tool("iverilog") or has_tool("verilator")):
+        found.remove("cocotb")  # which runs one of them
+    return tuple(found)
 
 
 def check_simulators(names: Sequence[str]) -> None:
@@ -186,10 +189,16 @@ def deviation(
     """
     if not most >= 0:
         raise ArgumentError(f"the largest deviation must be 0 or more, not {most}")
+    _check_steps(xs)
     expected = run_program(program, xs)[0]
     error = np.abs(run_fixed(compiled.step, compiled.arch, xs) - expected)
     largest_output = float(np.abs(expected).max(initial=0))
     return Deviation(float(error.max()), float(error.mean()), largest_output, most)
+
+
+def _check_steps(xs: NDArray[Any]) -> None:
+    if not len(xs):
+        raise ArgumentError("a run must have at least one step, and xs has none")
 
 
 def climb(
@@ -218,6 +227,7 @@ def climb(
         MissingDependencyError: Its tools are not installed.
     """
     check_simulators(simulators)
+    _check_steps(xs)
     image = compiled.image
     machine = FixedMachine(compiled.step, compiled.arch)
     expected = np.stack([machine.step(x) for x in xs])

@@ -70,6 +70,7 @@ class Skipped:
         precision: Of the weights.
         threads: Threads it would have been given.
         reason: Why not: not installed, can't take the model, or wrong results.
+        failed: Whether it broke, or computed something else.
     """
 
     case: str
@@ -78,6 +79,7 @@ class Skipped:
     precision: str
     threads: int
     reason: str
+    failed: bool = False
 
 
 @dataclass(frozen=True)

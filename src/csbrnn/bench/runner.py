@@ -11,7 +11,14 @@ from typing import Final, TypeAlias
 from csbrnn.bench import timing
 from csbrnn.bench.cases import Case
 from csbrnn.bench.checks import Oracle, check, run_steps
-from csbrnn.bench.contender import PEER_TOLERANCES, Array, Contender, Prepared, UnavailableError
+from csbrnn.bench.contender import (
+    PEER_TOLERANCES,
+    Array,
+    Contender,
+    Prepared,
+    UnavailableError,
+    WrongResultsError,
+)
 from csbrnn.bench.contender_csbrnn import ENGINE_TOLERANCES
 from csbrnn.bench.contenders import choose_contenders
 from csbrnn.bench.environment import describe_environment, usable_cpus
@@ -147,10 +154,13 @@ class _Run:
                     if threads > usable_cpus():
                         raise UnavailableError(f"this process may use {usable_cpus()} CPUs only")
                     entries += self._open(stack, contender, case, threads, xs)
+                except WrongResultsError as error:
+                    self._skip(contender, case, threads, str(error), failed=True)
                 except UnavailableError as error:
                     self._skip(contender, case, threads, str(error))
-                except Exception as error:  # a peer may fail in any way: it is listed
-                    self._skip(contender, case, threads, f"{type(error).__name__}: {error}")
+                except Exception as error:  # a contender may fail in any way: it is listed
+                    reason = f"{type(error).__name__}: {error}"
+                    self._skip(contender, case, threads, reason, failed=True)
             preemptions = timing.preemptions()
             self.rounds.append(
                 timing.interleave(
@@ -218,7 +228,9 @@ class _Run:
         timed = Timed(call, active=prepared.active)
         return [_Entry(contender, prepared, "sequence", error, timed)]
 
-    def _skip(self, contender: Contender, case: Case, threads: int, reason: str) -> None:
+    def _skip(
+        self, contender: Contender, case: Case, threads: int, reason: str, *, failed: bool = False
+    ) -> None:
         self.skipped.append(
             Skipped(
                 case.name,
@@ -227,6 +239,7 @@ class _Run:
                 contender.precision,
                 threads,
                 reason,
+                failed,
             )
         )
 

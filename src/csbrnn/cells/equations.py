@@ -139,7 +139,7 @@ class _Builder:
     ) -> None:
         self._states, self._matrices, self._where = states, matrices, where
         self._nodes: list[Node] = []
-        self._known: dict[Node, int] = {}
+        self._known: dict[tuple[Node, float], int] = {}
         self._values: dict[str, int] = {}  # name -> node
         self._labels: dict[int, str] = {}
         self._place = where
@@ -188,10 +188,11 @@ class _Builder:
         return EquationError(f"{self._place}: {message}")
 
     def _add(self, node: Node) -> int:
-        if node not in self._known:
-            self._known[node] = len(self._nodes)
+        key = (node, math.copysign(1, node.value))  # 0 and -0 are equal, and not the same
+        if key not in self._known:
+            self._known[key] = len(self._nodes)
             self._nodes.append(node)
-        return self._known[node]
+        return self._known[key]
 
     def _expression(self, tree: ast.expr, depth: int) -> int:
         if depth > MAX_DEPTH:

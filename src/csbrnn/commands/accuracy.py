@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from csbrnn.commands.run import score
 from csbrnn.commands.sample import read_sample
+from csbrnn.commands.vocabulary import check_predicts
 from csbrnn.compiler import PrecisionCost, calibrate, precision_report
 from csbrnn.errors import ArgumentError
 from csbrnn.model import PackedModel, quantize
@@ -99,6 +100,7 @@ def measure_accuracy(
     costs = tuple(precision_report(model, xs, precisions=precisions, keep_fp32=keep_fp32))
     bits: list[float] = []
     if source.suffix != ".npy":
+        check_predicts(model)
         for cost in costs:
             rounded = quantize(model, cost.precision, keep_fp32=keep_fp32)
             engine = compile_model(calibrate(rounded, xs) if cost.static else rounded)

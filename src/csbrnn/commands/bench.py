@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from csbrnn.bench import (
@@ -18,16 +18,17 @@ from csbrnn.bench import (
     supported_precisions,
 )
 from csbrnn.bench import generate as generate_case
+from csbrnn.bench.contender_csbrnn import Csbrnn
 from csbrnn.commands.named import packed_directory
 from csbrnn.commands.progress import progress_bar
-from csbrnn.errors import ArgumentError
+from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.model import load
 from csbrnn.numerics import precision_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["DEFAULT_MODES", "bench_model", "race"]
+__all__ = ["DEFAULT_MODES", "bench_model", "check_own", "race"]
 
 DEFAULT_MODES: Final = ("step", "matvec")
 """What is timed if nothing else is asked for."""
@@ -81,6 +82,20 @@ def bench_model(
         )
     console.print(result.table())
     return result.to_dict()
+
+
+def check_own(result: Mapping[str, Any]) -> None:
+    """Refuse a result in which csbrnn itself failed. Peers may.
+
+    Raises:
+        CsbrnnError: It broke, or gave wrong results; says which configuration did.
+    """
+    for skipped in result["skipped"]:
+        if skipped["contender"] == Csbrnn.name and skipped["failed"]:
+            raise CsbrnnError(
+                f"csbrnn itself failed in {skipped['precision']} with {skipped['threads']} threads:"
+                f" {skipped['reason']}. This should not happen: please report it"
+            )
 
 
 def race(

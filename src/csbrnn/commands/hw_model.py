@@ -66,15 +66,17 @@ def load_hw_model(
     if pattern == "banks" and block is not None:
         raise ArgumentError("--block is for --pattern csb or blocks; banks has no blocks")
     case = CASES[name]
-    rate = rate or case.pruning_rate
+    rate = case.pruning_rate if rate is None else rate
     if not 1 <= rate < math.inf:
         raise ArgumentError(f"a pruning rate must be at least 1, and finite, not {rate:g}")
     if pattern == "banks":
         return random_network(case.stack, partial(random_bank_matrix, pruning_rate=rate), seed)
     if pattern == "blocks":
-        layout = parse_layout(f"block={block or '8x8'} all-or-nothing")
+        block = "8x8" if block is None else block
+        layout = parse_layout(f"block={block} all-or-nothing")
         assert layout is not None
         layout = layout._replace(row_group=layout.block[0])
     else:
-        layout = parse_layout(f"block={block or '32x32'} row_group={row_group or 4}")
+        block = "32x32" if block is None else block
+        layout = parse_layout(f"block={block} row_group={4 if row_group is None else row_group}")
     return random_model(case.stack, layout, rate, seed)

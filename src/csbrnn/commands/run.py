@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from csbrnn.commands.vocabulary import NO_VOCABULARY, vocabulary_of
+from csbrnn.commands.vocabulary import NO_VOCABULARY, check_predicts, predicts, vocabulary_of
 from csbrnn.errors import ArgumentError
 from csbrnn.model import Features, PackedModel
 from csbrnn.runtime import Engine
@@ -73,7 +73,7 @@ def run_model(
         prompt = _read_stdin() if source == "-" else read_text(Path(source))
     if not prompt and not length:
         raise ArgumentError("nothing to do: give an INPUT, a --prompt, or --generate N")
-    return _run_text(engine, vocabulary, prompt, length, temperature, seed, output)
+    return _run_text(model, engine, vocabulary, prompt, length, temperature, seed, output)
 
 
 def _run_array(
@@ -88,6 +88,7 @@ def _run_array(
 
 
 def _run_text(
+    model: PackedModel,
     engine: Engine,
     vocabulary: Sequence[str],
     text: str,
@@ -97,12 +98,14 @@ def _run_text(
     output: Path | None,
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"characters": len(text)}
+    if length or output is None:
+        check_predicts(model)
     if output is not None and not text:
         raise ArgumentError("--output gets what follows each character: give an INPUT or --prompt")
     if output is not None or (len(text) > 1 and not length):
         tokens = encode(text, vocabulary)
         logits, _ = engine(tokens)
-        if len(text) > 1:
+        if len(text) > 1 and predicts(model):
             result["bits_per_char"] = score(logits, tokens)
         if output is not None:
             _save_array(output, logits)

@@ -9,7 +9,14 @@ from csbrnn.errors import ArgumentError
 from csbrnn.files import load_json
 from csbrnn.model import PackedModel, Tokens
 
-__all__ = ["NO_VOCABULARY", "check_vocabulary", "read_vocabulary", "vocabulary_of"]
+__all__ = [
+    "NO_VOCABULARY",
+    "check_predicts",
+    "check_vocabulary",
+    "predicts",
+    "read_vocabulary",
+    "vocabulary_of",
+]
 
 NO_VOCABULARY = (
     "the model carries no vocabulary; `csbrnn pack --vocabulary FILE` gives it one, and so does"
@@ -39,6 +46,25 @@ def check_vocabulary(model: PackedModel, path: Path) -> None:
         raise ArgumentError(
             f"{path}: must have as many characters as the model has tokens,"
             f" {model.input.vocabulary}, not {len(found)}"
+        )
+
+
+def predicts(model: PackedModel) -> bool:
+    """Whether a model has an output for each of its tokens, as what predicts the next one has."""
+    return isinstance(model.input, Tokens) and model.output_size == model.input.vocabulary
+
+
+def check_predicts(model: PackedModel) -> None:
+    """Checks that a model of tokens may predict text.
+
+    Raises:
+        ArgumentError: It has more outputs than tokens, or less.
+    """
+    if not predicts(model):
+        raise ArgumentError(
+            "to predict text, a model must have an output for each of its tokens, and this one has"
+            f" {model.output_size} for {len(vocabulary_of(model) or ())}; `csbrnn run MODEL TEXT"
+            " --output FILE.npy` writes them"
         )
 
 

@@ -107,7 +107,9 @@ def _replace(target: Path, fresh: Path, aside: Path) -> None:
     """Put ``fresh`` in the place of ``target``, which waits ``aside`` meanwhile."""
     try:
         os.rename(fresh, target)  # Enough where nothing, or an empty directory, is in the way.
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
         os.rename(target, aside)
         try:
             os.rename(fresh, target)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +68,17 @@ def load_module(
 
 def _from_code(spec: str) -> nn.Module:
     module_name, _, attribute = spec.partition(":")
-    here = str(Path.cwd())  # as `python -m` does: scripts of commands don't look there
-    sys.path.append(here)
-    try:
-        found: Any = importlib.import_module(module_name)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ArgumentError(
-            f"{spec!r} must name a torch module as package.module:name, found from {here} or on "
-            f"PYTHONPATH ({error})"
-        ) from error
-    finally:
-        sys.path.remove(here)
+    # As `python -m` does: scripts of commands don't look in the current directory.
+    with _importable_from_here() as here:
+        try:
+            found: Any = importlib.import_module(module_name)
+            for name in attribute.split("."):
+                found = getattr(found, name)
+        except Exception as error:  # importing runs others' code, which raises what it likes
+            raise ArgumentError(
+                f"{spec!r} must name a torch module as package.module:name, found from {here} or on"
+                f" PYTHONPATH ({type(error).__name__}: {error})"
+            ) from error
     if not isinstance(found, nn.Module) and callable(found):
         try:
             found = found()
@@ -103,21 +102,32 @@ def _from_file(path: Path, *, trust: bool) -> nn.Module:
                 "loading it can run any code its author chose. If you trust where it comes from, "
                 "load it with trust=True (--trust); safer is a state_dict with package.module:name"
             ) from error
-    here = str(Path.cwd())  # where the module's own code is likely to be
-    sys.path.append(here)
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # unpickling runs others' code, which raises what it likes
-        raise ArgumentError(
-            f"{path} can't be loaded ({type(error).__name__}: {error}): its classes must be found"
-            f" from {here} or on PYTHONPATH, under the names that they had when it was saved. Safer"
-            " is a state_dict: csbrnn pack package.module:name --checkpoint FILE"
-        ) from error
-    finally:
-        sys.path.remove(here)
+    with _importable_from_here() as here:  # where the module's own code is likely to be
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=False)
+        except Exception as error:  # unpickling runs others' code, which raises what it likes
+            raise ArgumentError(
+                f"{path} can't be loaded ({type(error).__name__}: {error}): its classes must be"
+                f" found from {here} or on PYTHONPATH, under the names that they had when it was"
+                " saved. Safer is a state_dict: csbrnn pack package.module:name --checkpoint FILE"
+            ) from error
     if not isinstance(found, nn.Module):
         raise FormatError(f"{path} must hold a torch module, not {type(found).__name__}")
     return found
+
+
+@contextmanager
+def _importable_from_here() -> Iterator[str]:
+    """Let imports find modules in the current directory, after all other places."""
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        yield here
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -150,9 +160,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Loads a state_dict whose names and shapes are exactly the module's."""
     own = module.state_dict()
-    for wrapper in _WRAPPERS:
-        if all(name.startswith(wrapper) for name in state) and not own.keys() & state.keys():
-            state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
+    while not own.keys() & state.keys():  # wrappers may be wrapped
+        wrapper = next((w for w in _WRAPPERS if all(n.startswith(w) for n in state)), None)
+        if wrapper is None:
+            break
+        state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
     lines = [f"missing: {name}" for name in own.keys() - state.keys()]
     lines += [f"unexpected: {name}" for name in state.keys() - own.keys()]
     lines += [

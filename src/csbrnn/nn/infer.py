@@ -57,6 +57,9 @@ def module_from_state(state: Mapping[str, Tensor], where: str) -> nn.Module:
     Returns:
         The module, its weights loaded.
 
+    A state_dict does not tell the cell: what has the names and shapes of torch's own LSTM or GRU is
+    taken for it. For a `csbrnn.nn.Recurrent` of another cell, name the module.
+
     Raises:
         UnsupportedModelError: The names and shapes allow several networks, or none that is known.
     """

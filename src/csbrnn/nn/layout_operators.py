@@ -52,6 +52,12 @@ def get_item(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
         except (IndexError, KeyError, TypeError):
             return low.refuse(node, f"has no element {index!r:.40}", misread=2)
     if isinstance(value, GivenStates) and isinstance(index, int | str):
+        if isinstance(index, int) and index < 0:
+            return low.refuse(
+                node,
+                "counts states from the end, of which it isn't known how many there are: count"
+                " from 0",
+            )
         return GivenStates((*value.path, index))
     if value in (OPAQUE, ZEROS):
         return value

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from csbrnn import model as packed
 from csbrnn.errors import ArgumentError, CsbrnnWarning, ScheduleWarning, UnsupportedModelError
@@ -81,6 +82,10 @@ def pack(
     module = unwrap(module)
     if layout is not None and layout not in {text for rank in _READINGS for text in rank}:
         raise ArgumentError(f"layout must be one of {_READINGS}, not {layout!r}")
+    lazy = [n for n, p in module.named_parameters() if isinstance(p, UninitializedParameter)]
+    if lazy:
+        reasons = [f"{name} is not initialized yet; run one forward pass before" for name in lazy]
+        raise UnsupportedModelError(f"can't pack {type(module).__name__}", reasons)
     pruners = pruners_of(module)
     for pruner in pruners:
         pruner.settle()

@@ -143,7 +143,9 @@ def _normalized(
     targets: Sequence[Target], values: Sequence[Sequence[float]]
 ) -> dict[str, tuple[float, ...]]:
     if not all(math.isfinite(value) for parts in values for value in parts):
-        raise ArgumentError("gradients must be finite, but some are not; the model has diverged")
+        raise ArgumentError(
+            "sensitivities must be finite, but some are not; the model has diverged"
+        )
     largest = max(value for parts in values for value in parts)
     if largest <= 0:
         return {target.name: (1.0,) * len(v) for target, v in zip(targets, values, strict=True)}

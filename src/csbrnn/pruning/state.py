@@ -232,6 +232,7 @@ class PruningState:
             self.dropped.append(None if dropped is None else dropped.to(device, copy=True))
             for key, tensor in saved["variables"].items():
                 self.variables.setdefault(key, []).append(tensor.to(device, copy=True))
+        self.silenced = [None] * len(self.silenced)
         if self.units is not None and self.relaxation is not None:
             self.silenced = list(self.units.silenced(self.dropped))
 

@@ -255,6 +255,8 @@ def _why_empty(
 
 def _too_few_for_diagonals(targets: Sequence[Target], scope: str) -> list[str]:
     """Why kept diagonals are more than a budget allows."""
+    if not targets:
+        return []
     kept = [t.parameter.shape[0] if t.keep_diagonal else 0 for t in targets]
     sizes = [t.parameter.numel() for t in targets]
     if scope == "global":

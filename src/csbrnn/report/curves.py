@@ -210,6 +210,8 @@ def read_study(result: Mapping[str, Any]) -> Study:
             "a study's name must be made of letters, digits, '_', '-' and '.', not"
             f" {result.get('name')!r:.80}"
         )
+    if not isinstance(result.get("rows"), list) or not isinstance(result.get("task"), dict):
+        raise ArgumentError(f"study {result['name']!r}: its result must have a task and rows")
     rows = result["rows"]
     dense = [row for row in rows if row["pattern"] == "dense"]
     if not dense:

@@ -71,11 +71,11 @@ class TextCorpus:
             held_out: Share of the text.
 
         Raises:
-            ArgumentError: The text is too short to train on.
+            ArgumentError: The text is too short to train on, or the part held out to measure on.
         """
         if len(text) < 1000:
             raise ArgumentError(f"a corpus needs at least 1,000 characters, got {len(text):,}")
-        cut = round(len(text) * (1 - held_out))
+        cut = held_out_from(len(text), held_out, "characters")
         vocabulary = (UNKNOWN, *sorted(set(text[:cut]) - {UNKNOWN}))
         return cls(vocabulary, encode(text[:cut], vocabulary), encode(text[cut:], vocabulary))
 
@@ -94,6 +94,26 @@ class TextCorpus:
         starts = rng.integers(0, len(self.train) - seq_len, size=batch)
         windows = self.train[starts + np.arange(seq_len + 1)[:, None]].astype(np.int64)
         return windows[:-1], windows[1:]
+
+
+def held_out_from(count: int, share: float, what: str) -> int:
+    """Return where the part begins that is held out.
+
+    Args:
+        count: Characters or words of the text.
+        share: To hold out.
+        what: "characters" or "words".
+
+    Raises:
+        ArgumentError: It would have less than two of them, and the first is not predicted.
+    """
+    cut = round(count * (1 - share))
+    if count - cut < 2:
+        raise ArgumentError(
+            f"held_out = {share:g} of {count:,} {what} must be 2 {what} at least, the second of"
+            f" which is predicted, not {count - cut}; hold out more"
+        )
+    return cut
 
 
 def encode(text: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArray[np.int32]:

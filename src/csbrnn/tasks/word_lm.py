@@ -12,7 +12,7 @@ from csbrnn.checks import is_integer
 from csbrnn.errors import ArgumentError
 from csbrnn.tasks.char_lm import TextTask
 from csbrnn.tasks.task import Network
-from csbrnn.tasks.text import UNKNOWN, TextCorpus, encode
+from csbrnn.tasks.text import UNKNOWN, TextCorpus, encode, held_out_from
 from csbrnn.tasks.training import Training
 
 __all__ = ["WordLMTask", "split_words"]
@@ -61,7 +61,7 @@ class WordLMTask(TextTask):
         words = split_words(self.text())
         if len(words) < 1000:
             raise ArgumentError(f"a corpus needs at least 1,000 words, got {len(words):,}")
-        cut = round(len(words) * (1 - self.held_out))
+        cut = held_out_from(len(words), self.held_out, "words")
         # Words as frequent as each other go by the alphabet, so that all runs agree.
         counted = sorted(Counter(words[:cut]).items(), key=lambda item: (-item[1], item[0]))
         known = (UNKNOWN, *(word for word, _ in counted[: self.vocabulary - 1]))

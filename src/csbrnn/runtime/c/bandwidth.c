@@ -17,7 +17,10 @@
 typedef struct {
     pthread_mutex_t creation; /* held while threads are being created */
     int complete;             /* whether all could be */
-    pthread_barrier_t start;  /* of a round */
+    unsigned threads;
+    pthread_mutex_t start; /* of a round: guards what follows. macOS has no pthread_barrier_t */
+    pthread_cond_t begun;
+    unsigned waiting, rounds;
 } team;
 
 typedef struct {
@@ -50,13 +53,26 @@ static uint64_t read_all(const uint64_t *data, size_t lines) {
     return sum[0][0] ^ sum[0][7];
 }
 
+/* Returns when all threads have come. */
+static void meet(team *t) {
+    pthread_mutex_lock(&t->start);
+    const unsigned round = t->rounds;
+    if (++t->waiting == t->threads) {
+        t->waiting = 0;
+        t->rounds++;
+        pthread_cond_broadcast(&t->begun);
+    }
+    while (round == t->rounds) pthread_cond_wait(&t->begun, &t->start);
+    pthread_mutex_unlock(&t->start);
+}
+
 static void *reader_main(void *argument) {
     reader *r = argument;
     pthread_mutex_lock(&r->team->creation);
     const int complete = r->team->complete;
     pthread_mutex_unlock(&r->team->creation);
     for (unsigned k = 0; complete && k < r->repeats; k++) {
-        pthread_barrier_wait(&r->team->start);
+        meet(r->team);
         /* Several rounds over small buffers: 1 ms at least, against the clock's resolution. */
         size_t rounds = 1 + ((size_t)64 << 20) / (r->nbytes + 1);
         double begin = now();
@@ -68,7 +84,8 @@ static void *reader_main(void *argument) {
 
 double csbrnn_read_bandwidth(size_t nbytes, unsigned repeats, unsigned threads) {
     double best = 0, *seconds = NULL;
-    team team = {.creation = PTHREAD_MUTEX_INITIALIZER};
+    team team = {.creation = PTHREAD_MUTEX_INITIALIZER, .threads = threads,
+                 .start = PTHREAD_MUTEX_INITIALIZER, .begun = PTHREAD_COND_INITIALIZER};
     if (threads == 0 || threads > 256 || repeats == 0 || nbytes < 512) return 0;
     reader *readers = calloc(threads, sizeof *readers);
     seconds = calloc((size_t)threads * repeats, sizeof *seconds);
@@ -84,7 +101,7 @@ double csbrnn_read_bandwidth(size_t nbytes, unsigned repeats, unsigned threads) 
         readers[ready] = (reader){.team = &team, .data = data, .nbytes = nbytes,
                                   .repeats = repeats, .seconds = seconds + ready * repeats};
     }
-    if (readers && seconds && ready == threads && !pthread_barrier_init(&team.start, NULL, threads)) {
+    if (readers && seconds && ready == threads) {
         unsigned running = 1;
         pthread_mutex_lock(&team.creation);
         while (running < threads &&
@@ -101,7 +118,6 @@ double csbrnn_read_bandwidth(size_t nbytes, unsigned repeats, unsigned threads) 
             double rate = (double)nbytes * threads / slowest;
             if (rate > best) best = rate;
         }
-        pthread_barrier_destroy(&team.start);
     }
     for (unsigned k = 0; k < ready; k++) free((void *)(uintptr_t)readers[k].data);
     free(readers);
