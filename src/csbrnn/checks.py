@@ -14,6 +14,7 @@ __all__ = [
     "is_finite",
     "is_integer",
     "is_number",
+    "is_positive",
     "make_plain",
     "plain_number",
     "unknown_keys",
@@ -35,6 +36,11 @@ def is_number(value: object) -> TypeGuard[int | float]:
 def is_finite(value: object, least: float | None = None) -> TypeGuard[int | float]:
     """Returns whether a value is a finite number, of at least ``least``."""
     return is_number(value) and math.isfinite(value) and (least is None or value >= least)
+
+
+def is_positive(value: object) -> TypeGuard[int | float]:
+    """Returns whether a value is a finite number above 0."""
+    return is_finite(value) and value > 0
 
 
 def plain_number(value: Any) -> Any:

@@ -1,7 +1,7 @@
 import gc
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -20,9 +20,15 @@ def test_statistics_of_calls_with_many_steps():
     assert Statistics.of([200_000, 400_000], calls=100).median_us == pytest.approx(3)
 
 
+def noted(turns, name):
+    """A context that notes whose turn it is."""
+    turns.append(name)
+    return nullcontext()
+
+
 def test_entries_take_turns_in_changing_order():
     turns = []
-    entries = [Timed(lambda: None, before=lambda k=k: turns.append(k)) for k in range(4)]
+    entries = [Timed(lambda: None, active=lambda k=k: noted(turns, k)) for k in range(4)]
     rounds = interleave(entries, 0.3)
 
     assert rounds > 2
@@ -35,8 +41,8 @@ def test_entries_take_turns_in_changing_order():
 
 def test_everyone_gets_the_same_time():
     turns = []
-    fast = Timed(lambda: None, lambda: turns.append("fast"))
-    slow = Timed(lambda: time.sleep(0.03), lambda: turns.append("slow"))
+    fast = Timed(lambda: None, lambda: noted(turns, "fast"))
+    slow = Timed(lambda: time.sleep(0.03), lambda: noted(turns, "slow"))
     interleave([fast, slow], 1.5)
 
     # A turn of the slow one takes 3 calls, 90 ms: fifteen of the fast one's turns.
@@ -47,7 +53,7 @@ def test_everyone_gets_the_same_time():
 def test_order_is_the_seeds():
     def turns(seed):
         order = []
-        entries = [Timed(lambda: None, before=lambda k=k: order.append(k)) for k in range(4)]
+        entries = [Timed(lambda: None, active=lambda k=k: noted(order, k)) for k in range(4)]
         interleave(entries, 0.1, seed)
         return order[:8]
 
@@ -118,7 +124,7 @@ def test_no_entries_no_rounds():
     assert interleave([], 1.0) == 0
 
 
-def test_context_and_preparation_surround_each_turn():
+def test_a_context_surrounds_each_turn():
     events = []
 
     @contextmanager
@@ -127,10 +133,10 @@ def test_context_and_preparation_surround_each_turn():
         yield
         events.append("leave")
 
-    entry = Timed(lambda: events.append("call"), lambda: events.append("before"), active)
+    entry = Timed(lambda: events.append("call"), active)
     interleave([entry], 1e-9)
 
-    assert events[:3] == ["before", "enter", "call"]
+    assert events[:2] == ["enter", "call"]
     assert events[-1] == "leave"
     # The first part of the turn is warm-up.
     assert len(entry.durations_ns) < events.count("call")

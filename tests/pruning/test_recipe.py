@@ -99,7 +99,7 @@ def test_recipes_are_frozen_and_can_be_replaced():
         ({"density": 0.0}, r"must lie in \(0, 1\], not 0.0"),
         ({"density": float("nan")}, "not nan"),
         ({"pattern": 3}, "pattern must be a Pattern or its text form, not 3"),
-        ({"pattern": "chess"}, "pattern: a pattern's name must be one of unstructured, csb"),
+        ({"pattern": "chess"}, "pattern: a pattern's name must be one of bank_balanced, b"),
         ({"method": None}, "method must be a Method such as ADMM"),
         ({"scope": "layer"}, "scope must be one of matrix, gate, global, units, not 'layer'"),
         ({"include": "encoder.*"}, r"include must be a tuple of globs .* not 'encoder.\*'"),

@@ -47,7 +47,7 @@ class Timing(NamedTuple):
         rmw: Least distance, in words, of two updates of one row of y by one lane.
         vector: From the last slot of a VOP to its last effect; and one more a level of the tree
             that adds up banks.
-        vector_min: Of a VOP, from its first slot to the first that a VOP after it may read.
+        vector_min: From the first slot of a VOP until a later VOP may read its results.
         input: Of an IN, beyond its beats.
     """
 

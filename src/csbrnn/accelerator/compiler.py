@@ -113,7 +113,7 @@ def compile_step(step: FixedStep, arch: Arch, *, balance: bool = True) -> Compil
     layout = lay_out(arch, step, spaces)
     segments = segments_of(step)
     streams = _streams(arch, step, layout, segments, kernels)
-    program = write_program(arch, step, layout, segments)
+    program = write_program(step, layout, segments)
     _check_memories(arch, layout, streams, len(program))
     vector = np.zeros((arch.groups, arch.vector), np.int64)
     for part, values in step.constants.items():

@@ -215,7 +215,7 @@ def _place(loads: Ints, base: Ints, room: int) -> Ints:
     groups = len(base)
     total, used = base.copy(), np.zeros(groups, np.int64)
     owner = np.zeros(len(loads), np.int64)
-    # When all chunks fill all groups, the heaviest half decides little: later ones even out.
+    # The heaviest chunks first, so that light ones are left to even out the loads.
     for chunk in np.argsort(-loads, kind="stable"):
         free = np.flatnonzero(used < room)
         group = free[np.argmin(total[free])]

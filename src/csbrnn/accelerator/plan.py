@@ -21,6 +21,7 @@ from csbrnn.compiler import (
     Slice,
     Softmax,
 )
+from csbrnn.compiler.access import overlap
 from csbrnn.errors import UnsupportedModelError
 
 __all__ = ["Plan", "PlanProduct", "plan"]
@@ -235,7 +236,9 @@ class _Planner:
         made = {o.d for o in self._stage().operations}
         for part, first, length in self._pieces(code.source, f"a product with {code.matrix}"):
             if part in made or part in self._pending:
-                self._refuse(f"{part.vector!r} is made while a sum is formed that it goes into")
+                self._refuse(
+                    f"{part.vector!r} is computed in the same stage as a sum that reads it"
+                )
             self._stage().products.append(
                 PlanProduct(
                     sum=code.destination,
@@ -276,10 +279,10 @@ class _Planner:
         later = [*self._later(rest), *(part for a in self._aliases.values() for _, part in a)]
         for part in loads:
             state = self._vectors[part.vector].kind == "state"  # the next step reads it, too
-            if part in self._pending and (state or any(_overlap(part, o) for o in later)):
+            if part in self._pending and (state or any(overlap(part, o) for o in later)):
                 self._drain(part)  # or the operation below would be the only one to see it
         for piece in self._cut(code, loads):
-            # Of what is drained by a partial load, cuts were made before.
+            # Sums that are read in parts were cut before.
             operations = cover(piece, self._pending, self._number, self._scratch)
             self._stage().operations += operations
             self._written.update(o.d for o in operations)
@@ -294,7 +297,7 @@ class _Planner:
         bounds = {0, code.length}
         for load in loads:
             for part in (*self._pending, *self._written):
-                if _overlap(part, load):
+                if overlap(part, load):
                     bounds |= {
                         min(max(end - load.start, 0), code.length)
                         for end in (part.start, part.start + part.length)
@@ -358,14 +361,6 @@ def _further_terms(code: MatVec, rest: tuple[Instruction, ...]) -> Iterator[MatV
             if not other.accumulate:
                 return
             yield other
-
-
-def _overlap(one: Slice, other: Slice) -> bool:
-    return (
-        one.vector == other.vector
-        and one.start < other.start + other.length
-        and other.start < one.start + one.length
-    )
 
 
 def _narrowed(operation: MicroOp, first: int, length: int) -> MicroOp:

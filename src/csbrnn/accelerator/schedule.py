@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from csbrnn.accelerator.arch import VECTOR_FRAC, Arch
+from csbrnn.accelerator.arch import VECTOR_FRAC
 from csbrnn.accelerator.isa import End, In, Instruction, Jump, Next, Run, Vop, Wait
 from csbrnn.accelerator.layout import Layout
 from csbrnn.accelerator.step import FixedStep, Product, VectorOp
@@ -58,17 +58,15 @@ def segments_of(step: FixedStep) -> tuple[Segment, ...]:
 
 
 def write_program(
-    arch: Arch, step: FixedStep, layout: Layout, segments: Sequence[Segment]
+    step: FixedStep, layout: Layout, segments: Sequence[Segment]
 ) -> tuple[Instruction, ...]:
     """Return the macro-program; see the module."""
-    return _Writer(arch, step, layout, segments).run()
+    return _Writer(step, layout, segments).run()
 
 
 class _Writer:
-    def __init__(
-        self, arch: Arch, step: FixedStep, layout: Layout, segments: Sequence[Segment]
-    ) -> None:
-        self._arch, self._step, self._layout = arch, step, layout
+    def __init__(self, step: FixedStep, layout: Layout, segments: Sequence[Segment]) -> None:
+        self._step, self._layout = step, layout
         self._segments = segments
         self._last = len(step.stages) - 1
         self._code: list[Instruction] = []

@@ -64,7 +64,8 @@ class VectorOp:
         e: Addend, or None.
         act: Position in `ACTS`.
         combine: What becomes of the product and e.
-        between: Vectors between whose values the result lies, where rounding aside that is known.
+        between: Vectors between which the result lies, value by value and but for rounding, if any
+            are known.
     """
 
     d: Slice

@@ -105,8 +105,8 @@ class Contender(ABC):
     def model(self, case: Case) -> PackedModel:
         """The model that it must compute, whose definition its results are compared with.
 
-        Peers in any precision run the dense network that the case's weights stand for. (Engine and
-        definition also quantize the operands of a model in int8, which is no more right.)
+        Peers in any precision run the dense network that the case's weights stand for. (csbrnn's
+        int8 engine and its definition also quantize activations; peers are not held to that.)
         """
         return case.dense
 

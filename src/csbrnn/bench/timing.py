@@ -86,14 +86,12 @@ class Timed:
 
     Attributes:
         call: What is timed.
-        before: Run before each turn, untimed.
         active: Context of each turn.
         cold: Whether caches are flushed before each call.
         durations_ns: One entry a call.
     """
 
     call: Callable[[], object]
-    before: Callable[[], object] = lambda: None
     active: Callable[[], AbstractContextManager[object]] = nullcontext
     cold: bool = False
     durations_ns: list[int] = field(default_factory=list)
@@ -154,7 +152,6 @@ def _wait_until_quiet() -> None:
 
 
 def _turn(entry: Timed, flush: CacheFlush | None) -> None:
-    entry.before()
     with entry.active():
         if entry.cold and flush is not None:
             _cold_turn(entry, flush)

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 __all__ = ["BoundPruner"]
 
 MARGIN: Final = 1.25
-"""Times the largest improvement seen that a trial is trusted with. Ours: harder pruned networks
-heal more than those seen so far."""
+"""A trial is trusted to improve by this factor times the largest improvement seen. Ours: harder
+pruned networks heal more than those seen so far."""
 STARTUP: Final = 3
 """Trials that must have ended before any is given up."""
 

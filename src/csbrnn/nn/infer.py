@@ -47,8 +47,8 @@ class Chain(nn.Module):
 def module_from_state(state: Mapping[str, Tensor], where: str) -> nn.Module:
     """Rebuilds the module of a state_dict.
 
-    What can be told is ``[embedding,] recurrent layer [, linear]``, with `torch.nn`'s LSTM or GRU:
-    any more, and what stands between the layers is a guess.
+    Only ``[embedding,] recurrent layer [, linear]`` is recognised, with `torch.nn`'s LSTM or GRU:
+    of more layers, how they are connected would be a guess.
 
     Args:
         state: The state_dict, in its order.

@@ -39,7 +39,7 @@ class Storage:
         self._pattern, self._pruners = pattern, pruners
         self._parameters = {tensor_key(parameter): parameter for parameter in module.parameters()}
         self._matrices: dict[TensorKey, DenseMatrix] = {}
-        # Of what each matrix is a copy of: who prunes it or leaves it alone, and its name there.
+        # For each matrix, the pruners that know the parameter it copies, and its name in each.
         self._known: dict[Matrix, list[tuple[Pruner, str]]] = {}
 
     def matrix(self, tensor: Tensor) -> Matrix:

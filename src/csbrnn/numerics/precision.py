@@ -86,7 +86,7 @@ class Precision(ABC):
         return self._quantize(weight)
 
     def column_problem(self, columns: int) -> str | None:
-        """Return why a matrix can't have so many columns, to follow its name; None if it can."""
+        """Return why a matrix can't have so many columns, to follow its name, or None."""
         if self.max_columns is None or columns <= self.max_columns:
             return None
         return (

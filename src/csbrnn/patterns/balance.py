@@ -42,7 +42,7 @@ class Banks(NamedTuple):
         return mask.view(rows, cols + self.short)[:, :cols].contiguous()
 
     def kept(self, device: torch.device) -> Tensor:
-        """Returns the weights of the matrix that ``0, 1, ..., size`` of each bank are."""
+        """Returns how many weights the matrix keeps if every bank keeps ``0, 1, ..., size``."""
         rows, cols = self.shape
         count = torch.arange(self.size + 1, device=device)
         full, rest = divmod(cols, self.size)

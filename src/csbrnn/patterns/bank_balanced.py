@@ -21,8 +21,8 @@ __all__ = ["BankBalanced"]
 class BankBalanced(MaskPattern):
     """Each row is cut into banks of equal size, and every bank keeps as many weights as any other.
 
-    One multiplier for each bank then never waits for another, and never reads a vector's bank that
-    another reads. The size of a bank is given, not their number: it is what accuracy and index
+    With one multiplier for each bank, none waits for another, and no two read the same bank of the
+    vector. The size of a bank is given, not their number: it is what accuracy and index
     bits depend on, and means the same in matrices of any width.
 
     The projection is exact: the largest weights of each bank stay, equal ones go by index. A short

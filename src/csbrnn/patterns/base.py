@@ -44,7 +44,7 @@ class Pattern(abc.ABC):
 
     @property
     def max_density(self) -> float:
-        """The largest density at which a projection has the pattern; at 1 nothing is projected.
+        """The largest density at which a projection has the pattern; at 1 a matrix stays as it is.
 
         Below 1 only where the pattern itself fixes how many weights it keeps (2 of every 4).
         """

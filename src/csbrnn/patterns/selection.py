@@ -61,7 +61,8 @@ def _rank_short(values: Tensor) -> Tensor:
     """Ranks the values of every short row, from 0 for the largest, by comparing each two."""
     columns = values.t().contiguous()
     count = len(columns)
-    # Each starts at the number of those behind it, and gets ahead of those that are not larger.
+    # A rank begins as the number of later values; each comparison puts the larger one ahead, and of
+    # equal ones the earlier.
     rank = torch.arange(count - 1, -1, -1, dtype=torch.uint8, device=values.device)
     rank = rank[:, None].repeat(1, columns.shape[1])
     for first in range(count - 1):

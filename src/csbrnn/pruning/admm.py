@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from csbrnn.checks import is_number, make_plain
+from csbrnn.checks import is_positive, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
 from csbrnn.pruning.refusal import refuse, step_reasons
@@ -69,13 +69,13 @@ class ADMM(Method):
         reasons = step_reasons(
             self, admm_steps=1, retrain_steps=0, begin=0, interval=1, ramp_steps=0
         )
-        if not is_number(self.rho) or not 0 < self.rho < float("inf"):
+        if not is_positive(self.rho):
             reasons.append(f"rho must be a positive number, not {self.rho!r}")
         schedule = self.rho_schedule
         if (
             not isinstance(schedule, (tuple, list))
             or not schedule
-            or not all(is_number(factor) and 0 < factor < float("inf") for factor in schedule)
+            or not all(is_positive(factor) for factor in schedule)
         ):
             reasons.append(f"rho_schedule must be positive factors of rho, not {schedule!r}")
         if not reasons and self.interval > self.admm_steps:

@@ -12,18 +12,18 @@ __all__ = ["CarriedStates"]
 
 @final
 class CarriedStates:
-    """Pairs of what student and teacher returned last: what comes back is the teacher's for him.
+    """Remembers what student and teacher returned last, to give each its own states back.
 
     A loop that cuts long sequences passes the states that one call returned to the next. A teacher
-    that is given the student's would go on from states in which it never would have been.
+    that got the student's would go on from states in which it never would have been.
 
     Loops also reset states where streams begin anew, by zeros, and drop streams off the end of a
-    last batch: what came back of the student's is the teacher's for him, vector by vector.
+    last batch: so states are exchanged vector by vector.
 
     Attributes:
-        pairs: Those of the last call, copies.
-        foreign: Whether something like a state came that the student has not returned last, nor
-            is it zero: the teacher got it as it was.
+        pairs: What both returned from the last call, copies.
+        foreign: Whether an argument of a state's shape was neither zero nor what the student had
+            returned: the teacher got it unchanged.
     """
 
     def __init__(self) -> None:

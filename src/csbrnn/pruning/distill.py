@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 from torch.utils.hooks import RemovableHandle
 
-from csbrnn.checks import is_integer, is_number, make_plain
+from csbrnn.checks import is_integer, is_number, is_positive, make_plain
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.pruning.carried_states import CarriedStates
 from csbrnn.pruning.compiled import forget_compiled
@@ -53,7 +53,7 @@ class Distillation:
         reasons = []
         if not is_number(self.weight) or not 0 < self.weight <= 1:
             reasons.append(f"weight must lie in (0, 1], not {self.weight!r}")
-        if not is_number(self.temperature) or not 0 < self.temperature < float("inf"):
+        if not is_positive(self.temperature):
             reasons.append(f"temperature must be a positive number, not {self.temperature!r}")
         if not is_integer(self.class_dim):
             reasons.append(f"class_dim must be an integer, not {self.class_dim!r}")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-from csbrnn.checks import is_number, make_plain
+from csbrnn.checks import is_finite, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.method import Method
 from csbrnn.pruning.refusal import refuse, step_reasons
@@ -59,7 +59,7 @@ class Gradual(Method):
         reasons = step_reasons(self, begin=0, end=0, frequency=1, regrow_steps=0)
         if not reasons and self.end < self.begin:
             reasons.append(f"end must not come before begin, but {self.end} < {self.begin}")
-        if not is_number(self.regrow) or not 0 <= self.regrow < float("inf"):
+        if not is_finite(self.regrow, 0):
             reasons.append(f"regrow must be a number, at least 0, not {self.regrow!r}")
         elif self.regrow == 0 and self.regrow_steps:
             reasons.append("regrow_steps without regrow does nothing; set regrow, e.g. to 0.3")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from csbrnn.checks import is_number, make_plain
+from csbrnn.checks import is_positive, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import has_groups
 from csbrnn.pruning.method import Method
@@ -62,7 +62,7 @@ class GroupLasso(Method):
     def __post_init__(self) -> None:
         make_plain(self)
         reasons = step_reasons(self, lasso_steps=1, retrain_steps=0, begin=0)
-        if not is_number(self.strength) or not 0 < self.strength < float("inf"):
+        if not is_positive(self.strength):
             reasons.append(f"strength must be a positive number, not {self.strength!r}")
         pruning: Any = self.pruning
         if isinstance(pruning, Mapping):

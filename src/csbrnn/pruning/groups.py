@@ -64,7 +64,7 @@ class Groups:
         ]
 
     def magnitudes(self, weight: Tensor) -> Tensor:
-        """Returns for every weight the largest magnitude in its group; the least over systems.
+        """Returns for every weight the largest magnitude in its group; of several, the least.
 
         A threshold above it drops the weight.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from csbrnn.checks import is_integer, is_number
+from csbrnn.checks import is_integer, is_number, is_positive
 from csbrnn.errors import ArgumentError
 from csbrnn.pruning.groups import Groups
 from csbrnn.pruning.recipe import Recipe
@@ -72,7 +72,7 @@ def lasso_strength(
 
 def _gradient_size(name: str, gradient: Tensor | None) -> float:
     size = 0.0 if gradient is None else float(gradient.float().square().mean().sqrt())
-    if not 0 < size < float("inf"):
+    if not is_positive(size):
         raise ArgumentError(
             f"{name} must have a finite gradient that is not zero; call loss.backward() on a few"
             " batches before, or set adaptive=False for SGD"
@@ -81,7 +81,7 @@ def _gradient_size(name: str, gradient: Tensor | None) -> float:
 
 
 def _at_density(rms: Tensor, sizes: Tensor, density: float) -> float:
-    """The least of the largest values that hold the share ``density`` of the weights."""
+    """The smallest value of the largest groups that together hold ``density`` of the weights."""
     order = rms.argsort(descending=True)
     share = sizes[order].cumsum(0) / sizes.sum()
     last = int(torch.searchsorted(share, density - 1e-6).clamp(max=len(order) - 1))

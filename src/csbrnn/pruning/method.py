@@ -53,7 +53,7 @@ class Method(abc.ABC):
         return None
 
     def needs_penalty(self, step: int) -> bool:
-        """Returns whether training after ``step`` steps means nothing without the penalty."""
+        """Returns whether the loss must include the penalty after ``step`` steps."""
         return False
 
     @abc.abstractmethod

@@ -147,8 +147,8 @@ def _masks(
 ) -> list[Tensor]:
     """The pattern's masks, with the diagonals kept and paid for by the same budget.
 
-    Where weights stay each for itself, diagonals stay as part of the pattern, which still holds;
-    where groups of them do, beside it, because whole groups would cost far more.
+    If the pattern keeps single weights, the diagonal counts as part of it, and the pattern holds;
+    if it keeps groups, the diagonal stays in addition, because whole groups would cost far more.
     """
     reserved = sum(int(d.count_nonzero()) for d in diagonals if d is not None)
     if not reserved or not all(bool(value.isfinite().all()) for value in values):

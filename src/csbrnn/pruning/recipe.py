@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, final
 
-from csbrnn.checks import is_number, plain_number
+from csbrnn.checks import is_finite, is_number, is_positive, plain_number
 from csbrnn.errors import ArgumentError, RecipeError
 from csbrnn.numerics import Precision
 from csbrnn.patterns import Pattern, parse_pattern, pattern_from_dict
@@ -242,7 +242,7 @@ def _read_density(density: Any, pruning_rate: Any, reasons: list[str]) -> Any:
         reasons.append(f"exactly one of density and pruning_rate must be given, not {given}")
         return 1.0
     if density is None:
-        if not is_number(pruning_rate) or not 1 <= pruning_rate < float("inf"):
+        if not is_finite(pruning_rate, 1):
             reasons.append(f"pruning_rate (total / kept) must be at least 1, not {pruning_rate!r}")
             return 1.0
         return 1 / pruning_rate
@@ -273,7 +273,7 @@ def _read_table(where: str, value: Any, reasons: list[str]) -> dict[str, Any]:
 def _read_factors(where: str, value: Any, reasons: list[str]) -> tuple[float, ...]:
     factors = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     factors = tuple(map(plain_number, factors))
-    if factors and all(is_number(f) and 0 < f < float("inf") for f in factors):
+    if factors and all(is_positive(f) for f in factors):
         return tuple(float(f) for f in factors)
     reasons.append(f"{where} must be a positive number, or one for each gate, not {value!r}")
     return ()

@@ -100,7 +100,7 @@ class PruningState:
             for index, (target, value) in enumerate(zip(self.targets, projected, strict=True)):
                 if masks[index] is None:
                     target.parameter.copy_(value)
-                    # What a linear pattern gave up stays out; the rest is a subspace.
+                    # What a linear pattern dropped stays dropped; what is left is a subspace.
                     self.dropped[index] = value == 0 if target.pattern.is_linear else None
         if self.units is not None:
             self.silenced = list(self.units.silenced(self.dropped))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 import torch
 
-from csbrnn.checks import is_number, make_plain
+from csbrnn.checks import is_positive, make_plain
 from csbrnn.patterns import MaskPattern, Pattern
 from csbrnn.pruning.groups import lowest_kept
 from csbrnn.pruning.method import Method
@@ -81,7 +81,7 @@ class ThresholdPruning(Method):
         reasons += [
             f"{key} must be a positive number, not {value!r}"
             for key, value in positive.items()
-            if not is_number(value) or not 0 < value < float("inf")
+            if not is_positive(value)
         ]
         refuse("ThresholdPruning can't be built", reasons)
 

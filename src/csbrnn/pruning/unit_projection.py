@@ -216,7 +216,7 @@ def _prunable(units: ModuleUnits, index: Mapping[int, int], what: str) -> list[S
             if spaces.makes(weight, dim):
                 for space in axis:
                     makers.setdefault(space, {})[id(weight)] = None
-    sounding = _sounding(spaces)
+    active = _active(spaces)
     for space, weights in makers.items():
         free = [units.names[weight][0] for weight in weights if weight not in index]
         if len(free) == len(weights):
@@ -230,7 +230,7 @@ def _prunable(units: ModuleUnits, index: Mapping[int, int], what: str) -> list[S
             )
         elif not space.keeps_zero:
             reasons.append(f"{space.name}: a sigmoid reads them, for which zero is one half")
-        elif space in sounding:
+        elif space in active:
             reasons.append(
                 f"{space.name}: units of this cell are not zero when their weights and biases are"
             )
@@ -243,7 +243,7 @@ def _prunable(units: ModuleUnits, index: Mapping[int, int], what: str) -> list[S
     return found
 
 
-def _sounding(spaces: Spaces) -> set[Space]:
+def _active(spaces: Spaces) -> set[Space]:
     """Spaces of cells whose units don't stay at zero, even if all their weights are zero."""
     found: set[Space] = set()
     for layer in spaces.model.layers:

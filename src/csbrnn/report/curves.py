@@ -113,9 +113,9 @@ class Curve:
     def fitted_gaps(self) -> Mapping[float, float]:
         """Rate asked for -> gap, where known, of the closest curve that never falls.
 
-        Who prunes more loses more; where a measured gap is smaller than that at a lower rate, it is
-        because seeds and held-out data differ by more, and both are taken to be what they are
-        together, each seed counting once.
+        Who prunes more loses more. Where a measured gap is smaller than that at a lower rate, seeds
+        and held-out data differ by more than the rates do: both gaps become their mean, in which
+        each seed counts once (isotonic regression).
         """
         known = {p.rate: (p.gap, p.seeds) for p in self.points if p.gap is not None}
         return dict(zip(known, _never_falling(known.values()), strict=True))

@@ -31,7 +31,7 @@ _STAIRS = "#dddddd"
 
 
 def _marker(number: int) -> int:
-    """The marker of a curve: where colours begin anew, each has another one than before."""
+    """The marker of a curve: when colours repeat, each comes with another marker than before."""
     turn, place = divmod(number, len(_COLORS))
     return (place + 5 * turn) % len(_PNG_MARKERS)
 

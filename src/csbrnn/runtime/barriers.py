@@ -49,10 +49,10 @@ def place_barriers(instructions: Sequence[Accesses]) -> list[int]:
 
 
 def arrive_early(instructions: Sequence[Accesses], places: Sequence[int]) -> None:
-    """Have threads say so as soon as they have done all that the others will wait for.
+    """Mark where a thread announces that it has done all that others will wait for.
 
-    What else they do before they wait themselves hides that one is later than another, and what it
-    takes to tell them.
+    What it still does before it waits itself hides that one thread is later than another, and the
+    time that an announcement takes.
 
     Args:
         instructions: All of them.

@@ -51,7 +51,7 @@ def chunk_order(program: Program, part: Pass) -> tuple[Group, ...]:
         for a in range(b):
             if written[a] & (read[b] | written[b]) or read[a] & written[b]:
                 later[a].add(b)
-            # Of the next step, `a` meets what `b` leaves of a state in this one.
+            # In the next step, `a` uses the state that `b` writes in this one.
             if states & written[b] & (read[a] | written[a]):
                 later[b].add(a)
     sums = join_sums(codes)
@@ -60,7 +60,7 @@ def chunk_order(program: Program, part: Pass) -> tuple[Group, ...]:
     for cycle in _in_order(_cycles(later), later):
         mine = {v for k in cycle for v in written[k]}
         touched = {v for k in cycle for v in read[k] | written[k]} & states
-        # A state that only earlier instructions write is read as they have left it in this step.
+        # A state that only earlier instructions write already has this step's value.
         renewed = {v for k in range(cycle[0]) for v in written[k]} - mine
         carried = tuple(sorted(touched - renewed))
         if groups and not carried and not groups[-1][0]:

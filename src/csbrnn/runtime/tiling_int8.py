@@ -36,7 +36,7 @@ from csbrnn.runtime.strips import Strips
 __all__ = [
     "DEFAULT_COSTS",
     "INT8_COSTS",
-    "Costs",
+    "Int8Costs",
     "Int8Section",
     "scale_section",
     "tile_int8_matrix",
@@ -51,7 +51,7 @@ _STRIP_COST: Final = 0.4
 Int8Array = NDArray[np.int8]
 
 
-class Costs(NamedTuple):
+class Int8Costs(NamedTuple):
     """What is not proportional to tiles, relative to the time of one tile, on some machine.
 
     Attributes:
@@ -63,11 +63,11 @@ class Costs(NamedTuple):
     block: float
 
 
-INT8_COSTS: Final = {"avx512_vnni": Costs(line={2: 1.5, 4: 2.0, 8: 3.3}, block=5.5)}
+INT8_COSTS: Final = {"avx512_vnni": Int8Costs(line={2: 1.5, 4: 2.0, 8: 3.3}, block=5.5)}
 """By instruction set. Measured on Zen 4, fitted to 45 matrices of 1 to 9 million weights, pruned
 4x to 32x, each in up to 15 ways: half of the times are met to 5%, 90% to 11%, and what is chosen
 takes 1% longer than the best. A tile takes 0.6 ns."""
-DEFAULT_COSTS: Final = Costs(line={2: 8.0, 4: 12.0}, block=7.0)
+DEFAULT_COSTS: Final = Int8Costs(line={2: 8.0, 4: 12.0}, block=7.0)
 """Where 16 bytes are looked up at a time. Measured with AVX2: 13 ns a line, and 1.1 a tile."""
 
 
@@ -109,12 +109,12 @@ def tile_int8_matrix(
     rows: tuple[int, int],
     bounds: NDArray[np.int64],
     parts: int,
-    fixed: Costs = DEFAULT_COSTS,
+    fixed: Int8Costs = DEFAULT_COSTS,
 ) -> list[list[Int8Section]]:
     """Tile some rows of a matrix, part by part.
 
-    Rows are cut into runs, which parts take in turns: the first gets the first run, and that which
-    comes ``parts`` later. A part's rows are counted from one of its runs to the next.
+    Rows are cut into runs, which are dealt in turns: part p gets runs p, p + ``parts``, ... A part
+    numbers its rows one after another, across its runs.
 
     Args:
         matrix: The matrix as stored, in int8.
@@ -211,7 +211,7 @@ def _dense(kept: Int8Array, place: int) -> list[Int8Section]:
 
 
 def _candidates(
-    kept: Int8Array, row_start: int, bounds: NDArray[np.int64], fixed: Costs
+    kept: Int8Array, row_start: int, bounds: NDArray[np.int64], fixed: Int8Costs
 ) -> Iterator[tuple[float, _Strips]]:
     """Ways to cut rows into strips, and what each costs at least."""
     nonzero = kept != 0
@@ -267,7 +267,7 @@ class _Strips:
         self._wide = min(_TILE // group, self._share)  # and in a tile
         self._tiles = -(-cut.keep.sum(axis=1) // self._wide)
 
-    def cost(self, fixed: Costs, *, exact: bool = True) -> float:
+    def cost(self, fixed: Int8Costs, *, exact: bool = True) -> float:
         """Time, in tiles; at least, if lines reached all columns, or as it is."""
         order = np.argsort(self._tiles, kind="stable")
         lacking = -len(order) % self._strips

@@ -70,7 +70,7 @@ class Unsummed:
 
     @property
     def pending(self) -> list[list[MatVec]]:
-        """Products whose sums stay until gates take them, for each of those."""
+        """For each instruction of gates that take sums, the products whose sums they are."""
         return [[term for terms in of for term in terms] for of in self._vectors.values()]
 
     def gates(self, code: Instruction) -> LSTMGates | GRUGates | None:

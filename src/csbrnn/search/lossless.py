@@ -112,7 +112,8 @@ def search(
     Args:
         train_and_evaluate: Trains the network that a `Run` describes and returns its metric on
             held-out data. A value that is not finite says that training diverged. A `RecipeError`
-            says that a rate can't be had: the first rate's ends the search, a later one fails.
+            says that the rate is impossible: the first one then ends the search, a later one counts
+            as failed.
         directory: For the log and for what runs leave.
         ladder: First rate, step, highest rate.
         criterion: When a network counts as lossless.

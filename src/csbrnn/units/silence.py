@@ -70,8 +70,8 @@ def _mark(
         case "constant":
             return np.array([node.value == 0])
         case "product":
-            sounding = np.broadcast_to(~operands[0], (present[node.name].shape[1],))
-            return np.logical_not(present[node.name][:, sounding].any(1))
+            active = np.broadcast_to(~operands[0], (present[node.name].shape[1],))
+            return np.logical_not(present[node.name][:, active].any(1))
         case "mul":
             return operands[0] | operands[1]
         case "div":

@@ -98,7 +98,7 @@ class Slots(wiring.Component):
                 elapsed.eq(elapsed + 1),
                 long_enough.eq(elapsed == TIMING.vector_min - 2),
             ]
-        # This cycle is the last slot's last: of one cycle, or of a cadence of several.
+        # In the last cycle of the last slot, which takes one cycle or a whole cadence.
         complete = Mux(left, self.issued & last & ~long_cadence, phase <= 1)
         m.d.comb += self.done.eq(running & complete & long_enough)
         with m.If(self.done):

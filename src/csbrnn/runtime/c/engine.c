@@ -210,8 +210,8 @@ void csbrnn_execute(const csbrnn_model *model, const csbrnn_frame *frame,
     }
 }
 
-/* Waits until all parts have done what comes before; or, where this one has said so already, what
- * came before it did. */
+/* Waits until all parts have come to this barrier or, where they announced their arrival before it,
+ * to where they did. */
 static void meet(const csbrnn_worker *worker, int *arrived) {
     if (!worker->arrive) return;
     if (!*arrived) worker->arrive(worker->context);

@@ -84,7 +84,7 @@ enum {
     CSBRNN_LOG = 4,        /* softmax: the logarithm */
     CSBRNN_EVERY = 8,      /* chunk lists only: for every step of the chunk at once */
     CSBRNN_SUMS = 16,      /* int8: the product leaves its sums to the gates, which scale them */
-    CSBRNN_ARRIVE = 32     /* the next barrier's "earlier instructions" are those before this one */
+    CSBRNN_ARRIVE = 32     /* at the next barrier others wait for what comes before this one only */
 };
 
 typedef struct {
