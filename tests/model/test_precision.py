@@ -58,6 +58,8 @@ def test_include_and_keep():
     ]
     assert some.precision == "mixed"
     assert quantize(some, FP32, include="*").precision == "fp32"
+    dotted = quantize(model, "int8", include=["*.weight_?h_l0", "emb*"], keep_fp32=["lstm.*_hh_l0"])
+    assert dtypes(dotted) == dtypes(some)
     with pytest.raises(ArgumentError, match=r"keep_fp32: 'lst' fits no matrix; there are embed"):
         quantize(model, "int8", keep_fp32=["lst"])
     with pytest.raises(ArgumentError, match="one of fp32, bf16, int8"):

@@ -32,6 +32,7 @@ def quantize(
         precision: A name in `csbrnn.numerics.PRECISIONS`.
         include: Patterns of "layer/parameter", "*" standing for anything ("lstm/*",
             "*/weight_hh_*"): only these matrices. Left out: those of recurrent and linear layers.
+            Names may be spelled with a dot as well, "lstm.weight_hh_l0", as modules have them.
         keep_fp32: Patterns of matrices that are left as they are: the first and the last layer
             lose most by rounding.
 
@@ -80,7 +81,12 @@ def _map_layer(layer: Layer, function: Callable[[str, Matrix], Matrix]) -> Layer
 def _matching(model: PackedModel, patterns: Iterable[str], argument: str) -> set[str]:
     found: set[str] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        names = {name for name in model.matrices if fnmatchcase(name, pattern)}
+        # Also as the module has it, whose names have dots: what a recipe says fits here, too.
+        names = {
+            name
+            for name in model.matrices
+            if fnmatchcase(name, pattern) or fnmatchcase(name.replace("/", "."), pattern)
+        }
         if not names:
             known = ", ".join(list(model.matrices)[:16])
             raise ArgumentError(f"{argument}: {pattern!r} fits no matrix; there are {known}")
