@@ -150,6 +150,7 @@ WRONG = [
     (("pack", "no_such_module:make", "--out", "{missing}"), "", "no_such_module"),
     (("run", "{text}", "x.npy", "--generate", "3"), "", "--generate continues a text"),
     (("run", "{text}", "--temperature", "nan", "--generate", "3"), "", "--temperature must be a"),
+    (("run", "{text}", "--prompt", "a"), "", "a score needs at least 2 characters"),
     (("bench", "{missing}"), "", "must be a case (sr, mt, gru512, small16, small64) or the"),
     (("bench", "{text}", "--layout", "block=4x64"), "", "has its own"),
     (("inspect", "{text}", "--json", "{words}/x.json"), "", "can't be written"),

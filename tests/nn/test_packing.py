@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.ao.nn.quantized import reference
 from torch.nn import functional
 from torch.nn.utils import prune
 
@@ -732,3 +733,99 @@ def test_a_lazy_module_must_have_its_shapes():
     ]
     module(torch.zeros(1, 3))
     pack(module)
+
+
+class InAnotherPrecision(nn.Module):
+    """A layer, and `change(self, y)` of what it gives."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+        self.register_buffer("narrow", torch.zeros(1, dtype=torch.bfloat16))
+        self.change = change
+
+    def forward(self, x):
+        return self.change(self, self.fc(x))
+
+
+def under_autocast(module, y):
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.tanh(y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s, y: functional.softmax(y, -1, dtype=torch.bfloat16),
+        lambda s, y: torch.softmax(y, -1, torch.bfloat16),
+        lambda s, y: y.log_softmax(-1, dtype=torch.bfloat16),
+        lambda s, y: y.type_as(s.narrow),
+        lambda s, y: y.to(s.narrow),
+        under_autocast,
+    ],
+)
+def test_another_precision_is_refused_however_it_is_asked_for(change):
+    assert "computes in another precision" in reasons(InAnotherPrecision(change))[0]
+
+
+def test_autocast_around_a_model_is_none_of_its_own():
+    with torch.autocast("cpu", torch.bfloat16):
+        pack(InAnotherPrecision(lambda s, y: functional.softmax(y, -1, dtype=torch.float32)))
+
+
+def test_library_modules_that_compute_something_else_are_refused():
+    rounding = {"qscheme": torch.per_tensor_affine, "dtype": torch.qint8, "scale": 0.1}
+    module = reference.Linear(3, 4, weight_qparams=rounding | {"zero_point": 0})
+    assert "computes something else than Linear does" in one_reason(nn.Sequential(module))
+    pack(nn.Sequential(nn.modules.linear.NonDynamicallyQuantizableLinear(3, 4)))
+
+
+def test_functions_take_weights_of_zeros():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.zeros(7, 3))
+            self.weight, self.bias = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(4))
+
+        def forward(self, tokens):
+            y = functional.embedding(tokens, self.table)
+            return functional.linear(y, weight=self.weight, bias=self.bias.float())
+
+    packed = pack(Functional())
+    assert [tuple(m.shape) for m in packed.matrices.values()] == [(7, 3), (4, 3)]
+
+
+@pytest.mark.parametrize(
+    "dropout",
+    [nn.Dropout(0.5, inplace=True), lambda y: functional.dropout(y, 0.5, False, inplace=True)],
+    ids=["module", "function"],
+)
+def test_dropout_in_place_changes_nothing(dropout):
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head, self.dropout = nn.LSTM(3, 4), nn.Linear(4, 2), dropout
+
+        def forward(self, x):
+            y, _ = self.rnn(x)
+            return self.head(self.dropout(y)) + self.head(y)
+
+    module = Residual().eval()
+    x = torch.randn(5, 3)
+    np.testing.assert_allclose(
+        module(x).detach().numpy(), run_reference(pack(module), x.numpy())[0], atol=1e-6
+    )
+
+
+def test_states_of_a_dictionary_go_by_number():
+    class Numbered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.GRUCell(3, 4), nn.GRUCell(4, 4)
+
+        def forward(self, x, states):
+            a = self.a(x, states[2])
+            b = self.b(a, states[10])
+            return b, {2: a, 10: b}
+
+    pack(Numbered())

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from csbrnn import errors
-from csbrnn.cells import CELLS
+from csbrnn.cells import CELLS, Cell, Parameter, Stack, gated_parameters
 from csbrnn.compiler import lower, run_program
+from csbrnn.formats import DenseMatrix
+from csbrnn.model import Features, Linear, PackedModel, Recurrent, quantize
 from csbrnn.runtime import Engine, available_isas, compile
 
 from . import models
@@ -351,3 +353,36 @@ def test_describes_itself(rng):
     assert repr(engine) == f"Engine(isa={engine.isa!r}, threads=2, nbytes={engine.nbytes})"
     expected, _ = run_program(engine.program, np.ones((1, 5)))
     np.testing.assert_allclose(engine(np.ones((1, 5)))[0], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_cells_may_multiply_a_trained_vector(precision):
+    cell = Cell(
+        "attend",
+        {"h": "hidden"},
+        (*gated_parameters("h"), Parameter("weight_v", ("v", "u"), "hidden")),
+        "h_next = tanh(W_ih @ x + b_ih + W_hh @ v + b_hh + W_hh @ u + 0.5 * h)",
+    )
+    rng = np.random.default_rng(0)
+    stack = Stack(cell, 3, 5)
+    parameters = {
+        name: DenseMatrix(values) if values.ndim == 2 else values
+        for name, shape in stack.parameter_shapes().items()
+        for values in [rng.normal(0, 0.5, shape).astype(np.float32)]
+    }
+    model = PackedModel((Recurrent("rnn", ("input",), stack, parameters),), Features(3), "rnn")
+    model = quantize(model, precision)
+    xs = rng.standard_normal((6, 3), np.float32)
+    expected, _ = run_program(lower(model), xs)
+    np.testing.assert_allclose(compile(model)(xs)[0], expected, atol=1e-5)
+    assert np.abs(expected).max() > 0.1
+
+
+def test_a_model_without_states_has_no_endless_batches():
+    layer = Linear("fc", ("input",), DenseMatrix(np.ones((2, 3), np.float32)))
+    engine = compile(PackedModel((layer,), Features(3), "fc"))
+    data = engine.initial_state(3).to_bytes()
+    assert engine.state_from_bytes(data).batch == 3
+    for batch in (2**31, 2**62):
+        with pytest.raises(errors.FormatError, match="must hold"):
+            engine.state_from_bytes(data[:16] + batch.to_bytes(8, "little") + data[24:])

@@ -100,6 +100,8 @@ def _run_text(
     result: dict[str, Any] = {"characters": len(text)}
     if length or output is None:
         check_predicts(model)
+    if len(text) == 1 and not length and output is None:
+        raise ArgumentError("a score needs at least 2 characters; --generate N continues a text")
     if output is not None and not text:
         raise ArgumentError("--output gets what follows each character: give an INPUT or --prompt")
     if output is not None or (len(text) > 1 and not length):
@@ -179,7 +181,8 @@ def generate(
         logits[0] = -np.inf  # the unknown character is never what was meant
         if temperature > 0:
             # The largest of logits plus Gumbel noise is a sample of their softmax.
-            logits = logits / temperature + rng.gumbel(size=logits.shape)
+            with np.errstate(over="ignore"):  # infinite where the temperature is next to none
+                logits = logits / temperature + rng.gumbel(size=logits.shape)
         token = int(np.argmax(logits))
         yield vocabulary[token]
 
@@ -221,7 +224,10 @@ def load_array(path: Path, model: PackedModel) -> npt.NDArray[Any]:
             f"{path}: must have the shape {shape}, and one step at least, but has {array.shape}: a"
             " single sequence, without an axis for a batch"
         )
-    return array.astype(np.float32) if features and array.dtype.kind == "f" else array
+    if not features or array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):  # as the engine rounds what it is given
+        return array.astype(np.float32)
 
 
 def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO, source: str) -> int:

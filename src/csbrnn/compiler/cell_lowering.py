@@ -171,7 +171,7 @@ class _CellLowering:
             self._code.append(
                 MatVec(
                     destination=whole.vector,
-                    source=self._slice(operand),
+                    source=self._operand(operand),
                     matrix=self._builder.matrix(self._context.name(parameter), matrix),
                     row_start=first * rows,
                     row_stop=(first + count) * rows,
@@ -180,6 +180,18 @@ class _CellLowering:
                     activation_scale=self._context.activation_scales.get(parameter),
                 )
             )
+
+    def _operand(self, position: int) -> Slice:
+        """Where a product finds a node's value: in memory, into which constants are copied."""
+        if self._nodes[position].op != "vector":
+            return self._slice(position)
+        if position not in self._slices:
+            source, name = self._slice(position), f"{self._nodes[position].name}_value"
+            place = self._builder.vector(self._context.name(name), source.length, "scratch")
+            operations = (MicroOp("load", slice=source), MicroOp("store", (0,), place))
+            self._code.append(Elementwise(source.length, operations))
+            self._slices[position] = place
+        return self._slices[position]
 
     def _bias(self, name: str, sums: Sequence[Sum], rows: int) -> str | None:
         """The sums' constants, stacked, as a vector; None if there are none."""

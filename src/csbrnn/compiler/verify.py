@@ -275,6 +275,8 @@ class _PassChecker:
             f"a source of {code.source.length} elements doesn't fit {columns} columns",
         )
         self._need(code.source.vector != code.destination, "source and destination are one vector")
+        kind = self._vectors[code.source.vector].kind
+        self._need(kind != "constant", "the source must not be constant: products read memory")
         if code.bias is not None:
             self._whole(code.bias, stop - start)
             self._need(self._vectors[code.bias].kind == "constant", "the bias must be constant")

@@ -22,7 +22,7 @@ from csbrnn.formats import Matrix
 from csbrnn.nn.operators import FUNCTIONS, IDENTITY_MODULES, METHODS, activation, activation_of
 from csbrnn.nn.rnn_layers import CELL_MODULES, SEQUENCE_MODULES, parameter_name, stack_of
 from csbrnn.nn.state_flow import StateFlow
-from csbrnn.nn.trace import Trace
+from csbrnn.nn.trace import AUTOCAST, LEAVES, Trace, is_leaf
 from csbrnn.nn.values import (
     OPAQUE,
     UNKNOWN,
@@ -237,7 +237,20 @@ class Lowering:
             self.input_size = size
         return (self.input_size if stream.size is None else stream.size) == size
 
+    def tensor(self, argument: Any) -> Tensor | None:
+        """The parameter or buffer that an argument of a node is; None for anything else."""
+        if not isinstance(argument, fx.Node) or argument.op != "get_attr":
+            return None
+        value = self.trace.attribute(argument)
+        return value if isinstance(value, Tensor) else None
+
     def _evaluate(self, node: fx.Node) -> Any:
+        if node.meta.get(AUTOCAST):
+            return self.refuse(
+                node,
+                "computes in another precision, under torch.autocast; packed models compute in"
+                " fp32: use it around the model",
+            )
         if node.op == "get_attr":
             value = self.trace.attribute(node)
             if not isinstance(value, Tensor):
@@ -264,6 +277,9 @@ class Lowering:
         if kwargs:
             args = inspect.signature(type(module).forward).bind(module, *args, **kwargs).args[1:]
         x = args[0] if args else None
+        if isinstance(module, LEAVES) and not is_leaf(module):
+            kind = next(leaf for leaf in LEAVES if isinstance(module, leaf))
+            return self.refuse(node, f"computes something else than {kind.__name__} does")
         match module:
             case nn.Embedding():
                 if module.max_norm is not None:

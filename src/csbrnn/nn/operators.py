@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from csbrnn import model as packed
@@ -79,9 +79,11 @@ def activation(low: Lowering, node: fx.Node, x: Any, name: str, dim: int | None)
 
 
 def _activate(name: str) -> Handler:
-    return lambda low, node, args, kwargs: activation(
-        low, node, _argument(args, kwargs, 0, "input"), name, _argument(args, kwargs, 1, "dim")
-    )
+    def handle(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        x = _identity(low, node, args or (kwargs.get("input"),), kwargs)  # softmax takes a dtype
+        return activation(low, node, x, name, _argument(args, kwargs, 1, "dim"))
+
+    return handle
 
 
 def _dropout(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
@@ -95,6 +97,8 @@ def _dropout(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
 def _identity(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
     """Moves to a device, copies and the like: the values stay."""
     dtypes = {a for a in (*args[1:], *kwargs.values()) if isinstance(a, torch.dtype)}
+    # `x.to(y)` and `x.type_as(y)` take that of another tensor.
+    dtypes |= {t.dtype for t in map(low.tensor, node.args[1:]) if t is not None}
     x = args[0]
     if isinstance(x, Stream) and "F" in x.axes and dtypes - {torch.float32}:
         return low.refuse(node, "computes in another precision; packed models compute in fp32")
@@ -109,22 +113,36 @@ def _zeros(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
     return ZEROS
 
 
+def _weight(
+    low: Lowering, node: fx.Node, args: Any, kwargs: Any, position: int, name: str
+) -> Tensor | None:
+    """The parameter or buffer that an argument is, one of zeros included; None for others."""
+    value = _argument(args, kwargs, position, name)
+    if isinstance(value, Constant):
+        return value.tensor
+    return low.tensor(_argument(node.args, node.kwargs, position, name))
+
+
 def _linear(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    names = ("input", "weight", "bias")
-    x, weight, bias = (_argument(args, kwargs, k, name) for k, name in enumerate(names))
-    if not isinstance(weight, Constant) or not (bias in (None, ZEROS) or _is_constant(bias)):
+    x = _argument(args, kwargs, 0, "input")
+    weight, bias = (
+        _weight(low, node, args, kwargs, k, name)
+        for k, name in enumerate(("weight", "bias"), start=1)
+    )
+    given = _argument(args, kwargs, 2, "bias")
+    if weight is None or (bias is None and given not in (None, ZEROS)):
         return low.refuse(node, "needs a parameter of the model, or a buffer, as weight and bias")
-    tensors = {"weight": weight.tensor}
-    return low.linear(node, x, tensors | ({"bias": bias.tensor} if _is_constant(bias) else {}))
+    return low.linear(node, x, {"weight": weight} | ({} if bias is None else {"bias": bias}))
 
 
 def _embedding(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    x, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
-    if not isinstance(weight, Constant):
+    x = _argument(args, kwargs, 0, "input")
+    weight = _weight(low, node, args, kwargs, 1, "weight")
+    if weight is None:
         return low.refuse(node, "needs a parameter of the model, or a buffer, as weight")
     if _argument(args, kwargs, 3, "max_norm") is not None:
         return low.refuse(node, "max_norm rescales rows when they are read")
-    return low.embedding(node, x, weight.tensor)
+    return low.embedding(node, x, weight)
 
 
 def _combine(function: str, neutral: int) -> Handler:
@@ -215,10 +233,6 @@ def _size_arithmetic(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> An
 
 def _argument(args: Any, kwargs: Any, position: int, name: str, default: Any = None) -> Any:
     return args[position] if len(args) > position else kwargs.get(name, default)
-
-
-def _is_constant(value: Any) -> bool:
-    return isinstance(value, Constant)
 
 
 #: Functions -> handler.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csbrnn.nn.values import UNKNOWN, ZEROS, FinalState, GivenStates, Stream, flatten
+from csbrnn.nn.values import UNKNOWN, ZEROS, FinalState, GivenStates, Stream, flatten, place_of
 
 __all__ = ["StateFlow"]
 
@@ -105,8 +105,7 @@ def _overlap(a: _Path, b: _Path) -> bool:
 
 
 def _order(path: _Path) -> list[tuple[int, str]]:
-    # Positions by number, names by text: as `flatten` lists what forward returns.
-    return [(step, "") if isinstance(step, int) else (0, str(step)) for step in path]
+    return [place_of(step) for step in path]  # as `flatten` lists what forward returns
 
 
 def _kind(value: Any) -> str:

@@ -14,14 +14,18 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn import functional
 
 from csbrnn.errors import UnsupportedModelError
 from csbrnn.nn.rnn_layers import CELL_MODULES, SEQUENCE_MODULES, stack_of
 
-__all__ = ["LEAVES", "Trace", "trace"]
+__all__ = ["AUTOCAST", "LEAVES", "Trace", "is_leaf", "trace"]
 
 #: Modules that tracing does not look into. Subclasses count as long as they inherit ``forward``.
 LEAVES: tuple[type[nn.Module], ...] = (*SEQUENCE_MODULES, *CELL_MODULES, nn.Embedding, nn.Linear)
+
+#: In a node's ``meta``: whether it would compute in another precision.
+AUTOCAST = "csbrnn autocast"
 
 #: What ``+=`` and its kin call.
 _AUGMENTED = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
@@ -54,7 +58,10 @@ class Trace:
         """The tensor that a node changes in place; None if it makes a new one."""
         name, source = _target_name(node), next(iter(node.args), None)
         if node.op == "call_module":
-            in_place = bool(getattr(self.module(node), "inplace", False))
+            module = self.module(node)
+            in_place = bool(getattr(module, "inplace", False)) and not _is_dropout(module)
+        elif node.target is functional.dropout and not _trains(node):
+            in_place = False
         else:
             named = name.endswith("_") and not name.startswith("_") and name != "requires_grad_"
             in_place = named or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
@@ -87,7 +94,7 @@ def trace(module: nn.Module) -> list[Trace]:
     Raises:
         UnsupportedModelError: Forward can't be traced; says where and what to do.
     """
-    if _is_leaf(module):
+    if is_leaf(module):
         recurrent = isinstance(module, SEQUENCE_MODULES + CELL_MODULES)
         return [_call(module, with_states) for with_states in (False, True)[: 1 + recurrent]]
     parameters = list(inspect.signature(module.forward).parameters.values())[1:]
@@ -125,6 +132,13 @@ class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self.record_stack_traces = True
+        self._before = _autocast()  # around the whole: that is no part of the forward
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Notes what forward itself puts under torch.autocast."""
+        node = super().create_node(*args, **kwargs)
+        node.meta[AUTOCAST] = bool(_autocast() - self._before)
+        return node
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """The symbol that stands for a node's result."""
@@ -132,10 +146,24 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether ``m`` is one operation; its forward is not looked into."""
-        return _is_leaf(m) or super().is_leaf_module(m, module_qualified_name)
+        return is_leaf(m) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _is_leaf(module: nn.Module) -> bool:
+def _autocast() -> set[str]:
+    return {device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)}
+
+
+def _is_dropout(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd)
+
+
+def _trains(node: fx.Node) -> bool:
+    """Whether a call of dropout drops."""
+    return bool(node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True))
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is one of `LEAVES`, and computes what that does."""
     kind = type(module)
     return any(issubclass(kind, leaf) and kind.forward is leaf.forward for leaf in LEAVES)
 

@@ -24,6 +24,7 @@ __all__ = [
     "TensorKey",
     "flatten",
     "fp32_copy",
+    "place_of",
     "tensor_key",
 ]
 
@@ -114,12 +115,17 @@ class Constant:
 def flatten(value: Any) -> Iterator[Any]:
     """The leaves of nested tuples, lists and dictionaries, these by key."""
     if isinstance(value, dict):
-        value = tuple(value[key] for key in sorted(value, key=str))
+        value = tuple(value[key] for key in sorted(value, key=place_of))
     if isinstance(value, tuple | list):
         for element in value:
             yield from flatten(element)
     else:
         yield value
+
+
+def place_of(key: Any) -> tuple[int, str]:
+    """Orders the elements of a tuple by number, and those of a dictionary by name."""
+    return (key, "") if isinstance(key, int) else (0, str(key))
 
 
 def tensor_key(tensor: Tensor) -> TensorKey:

@@ -17,6 +17,8 @@ __all__ = ["State"]
 _MAGIC: Final = b"csbrnn-s"
 _HEADER: Final = struct.Struct("<8sQqQ")
 """Magic, fingerprint of the layout, batch (-1: none), floats that follow."""
+_MAX_BATCH: Final = 2**31 - 1
+"""Of bytes from elsewhere: a model without states would fit any."""
 
 
 class State(Mapping[str, NDArray[np.float32]]):
@@ -131,7 +133,8 @@ class State(Mapping[str, NDArray[np.float32]]):
             raise FormatError("the state belongs to a model with other states, or another layout")
         streams = 1 if batch == -1 else batch
         nbytes = len(data) - _HEADER.size
-        if batch < -1 or count * 4 != nbytes or streams * layout.nbytes != nbytes:
+        fits = -1 <= batch <= _MAX_BATCH and count * 4 == nbytes
+        if not fits or streams * layout.nbytes != nbytes:
             raise FormatError(
                 f"a state of {streams} stream(s) must hold {streams * layout.nbytes} bytes,"
                 f" got {nbytes}"
