@@ -163,7 +163,8 @@ class _CellLowering:
         for k, position in enumerate(group.sums):
             self._slices[position] = Slice(whole.vector, k * rows, rows)
         bias = self._bias(name, [self._graph.sums[s] for s in group.sums], rows)
-        for k, ((parameter, operand), first) in enumerate(
+        sources = [self._operand(operand) for _, operand in group.operands]
+        for k, ((parameter, _), first) in enumerate(
             zip(group.operands, group.first_parts, strict=True)
         ):
             matrix = self._context.parameters[parameter]
@@ -171,7 +172,7 @@ class _CellLowering:
             self._code.append(
                 MatVec(
                     destination=whole.vector,
-                    source=self._operand(operand),
+                    source=sources[k],
                     matrix=self._builder.matrix(self._context.name(parameter), matrix),
                     row_start=first * rows,
                     row_stop=(first + count) * rows,
