@@ -129,7 +129,7 @@ def pack(
         Path | None,
         typer.Option(
             help="JSON list of the characters that a token model's numbers stand for, so that"
-            " `accuracy` and `run` take text."
+            " `accuracy` and `run` take text. The first stands for all that are not in it."
         ),
     ] = None,
     trust: Annotated[
@@ -495,7 +495,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        # Before torch, which imports it in C and loses a Ctrl-C that comes meanwhile.
+        import numpy  # noqa: F401
+
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except CsbrnnError as error:
         _console(stderr=True).print(
             f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True

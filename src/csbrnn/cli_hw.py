@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbrnn.commands.json_file import Json, write_result
+from csbrnn.errors import ArgumentError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -236,6 +237,8 @@ def synth(
     """Synthesize the accelerator: what it takes, and how long a model's step is there."""
     from csbrnn.commands.hw_synth import synth_hw
 
+    if seeds > 1 and not pnr:
+        raise ArgumentError("--seeds are of the placer: they go with --pnr")
     packed, machine = _load(model, arch, row_group, block, rate)
     result = synth_hw(
         packed,

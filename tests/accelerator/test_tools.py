@@ -26,6 +26,9 @@ def test_a_failing_tool_shows_what_it_said(tmp_path):
     assert run_tool([sys.executable, "-c", "print('fine')"], tmp_path) == "fine\n"
     with pytest.raises(ToolError, match=r"ended with 3: the reason"):
         run_tool([sys.executable, "-c", "print('the reason'); exit(3)"], tmp_path)
+    # Of a program in Python what it raised, not where.
+    with pytest.raises(ToolError, match=r"^yosys must succeed, and ended with 1: OSError: why$"):
+        run_tool([sys.executable, "-c", "raise OSError('why')"], tmp_path, name="yosys")
 
 
 def test_a_tool_that_takes_too_long_is_ended_with_all_it_started(tmp_path):

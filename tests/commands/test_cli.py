@@ -134,12 +134,13 @@ def test_run_takes_arrays(feature_dir, feature_model, tmp_path, monkeypatch, cap
 WRONG = [
     (("inspect", "{missing}"), "", "missing"),
     (("run", "{features}"), "1 2 3\n", "line 1: the model takes 5 numbers a step, got 3"),
-    (("run", "{features}"), "1 2 3 4 x\n", "line 1: could not convert string to float: 'x'"),
+    (("run", "{features}"), "1 2 3 4 x\n", "line 1: must be numbers, not '1 2 3 4 x'"),
+    (("run", "{features}"), "0" * 385, "line 1: must have at most 384 characters"),
     (("run", "{features}", "--generate", "3"), "", "pack --vocabulary FILE"),
     (("run", "{features}", "{batch}"), "", "a single sequence, without an axis for a batch"),
     (("accuracy", "{features}", "{batch}"), "", "must have the shape (steps, features)"),
     (("run", "{features}", "{binary}"), "", "must be lines of numbers, and is no text"),
-    (("run", "{features}", "{words}"), "", "words.txt, line 1: could not convert"),
+    (("run", "{features}", "{words}"), "", "words.txt, line 1: must be numbers, not 'hello'"),
     (("run", "{features}", "{missing}.npy"), "", "can't be read as a .npy array"),
     (("run", "{text}"), "", "nothing to do"),
     (("run", "{text}", "--generate", "3", "--output", "{missing}"), "", "--output gets what"),
@@ -298,3 +299,18 @@ def test_text_needs_an_output_for_each_character(text_model, tmp_path, monkeypat
     output = tmp_path / "out.npy"
     call(monkeypatch, capsys, "run", tmp_path / "model", tmp_path / "in.txt", "--output", output)
     assert np.load(output).shape == (6, 5)
+
+
+def test_characters_that_a_model_lacks_are_counted(text_dir, monkeypatch, capsys):
+    for text, tail in (
+        ("abc", "over 3 characters\n"),
+        ("a§b§", "over 4 characters, 2 of them unknown\n"),
+    ):
+        _, out, _ = call(monkeypatch, capsys, "run", text_dir, "--prompt", text)
+        assert out.endswith(tail)
+
+
+def test_no_number_is_cut_in_narrow_terminals(text_dir, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    output = invoke("inspect", text_dir).output
+    assert "…" not in output

@@ -13,6 +13,7 @@ from rich.console import Console
 from csbrnn.commands import demo
 from csbrnn.commands.demo import QUICK, run_demo
 from csbrnn.errors import ArgumentError, UnsupportedModelError
+from csbrnn.lock import locked
 from csbrnn.model import load, run_reference
 from csbrnn.tasks.text import TextCorpus, encode
 
@@ -103,3 +104,12 @@ def test_an_engine_that_errs_is_not_reported_on(tmp_path, short_text, monkeypatc
     with pytest.raises(UnsupportedModelError, match=r"differ from PyTorch's by 1\.0e-02"):
         run_demo(TINY, tmp_path / "out", console())
     assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_one_demo_at_a_time(tmp_path, short_text):
+    (tmp_path / "out").mkdir()
+    with (
+        locked(tmp_path / "out" / "lock", busy="no one else"),
+        pytest.raises(ArgumentError, match="another process runs the demo here"),
+    ):
+        run_demo(TINY, tmp_path / "out", console())

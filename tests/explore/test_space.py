@@ -3,7 +3,7 @@ import math
 import pytest
 
 from csbrnn.errors import ArgumentError, RecipeError
-from csbrnn.explore.space import DENSE, Configuration, Space, coarseness, family
+from csbrnn.explore.space import DENSE, Configuration, Space, coarseness, family, in_groups
 
 DEFAULTS = {
     "cell": ["lstm"],
@@ -89,7 +89,9 @@ def test_nothing_left():
     def check(configuration):
         raise RecipeError("never")
 
-    with pytest.raises(ArgumentError, match=r"none of its combinations can work: .*never"):
+    with pytest.raises(
+        ArgumentError, match=r"none of its combinations can work:\n  - dense 1x fp32: never"
+    ):
         read(check)
 
 
@@ -120,6 +122,12 @@ def test_a_space_in_which_nothing_can_be_pruned_is_refused():
         if configuration.pattern != DENSE:
             raise RecipeError("method has no setting 'typo'")
 
-    with pytest.raises(ArgumentError, match=r"no pattern can work, only dense: .*'typo'"):
+    with pytest.raises(ArgumentError, match=r"no pattern can work, only dense:\n  - .*'typo'"):
         read(check, pattern=["csb", DENSE], pruning_rate=[2])
     assert len(read(check, pattern=[DENSE], pruning_rate=[2]).configurations) == 1
+
+
+def test_what_is_left_out_is_told_reason_by_reason():
+    lines = ["a 2x fp32: too: long", "b 2x fp32: wrong", "a 4x fp32: too: long", "c: too: long"]
+    assert in_groups(lines) == ["a 2x fp32, and 2 more: too: long", "b 2x fp32: wrong"]
+    assert in_groups([]) == []

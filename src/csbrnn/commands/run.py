@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from csbrnn.runtime import Engine
 from csbrnn.tasks.text import encode, read_text
 
 __all__ = ["generate", "load_array", "run_model", "score", "stream_lines"]
+
+_MOST_CHARACTERS: Final = 64
+"""Of a number in a line, blanks around it included. Ours: floats have 25 at most."""
 
 
 def run_model(
@@ -109,6 +112,7 @@ def _run_text(
         logits, _ = engine(tokens)
         if len(text) > 1 and predicts(model):
             result["bits_per_char"] = score(logits, tokens)
+            result["unknown"] = sum(character not in vocabulary for character in text)
         if output is not None:
             _save_array(output, logits)
     if length:
@@ -123,7 +127,9 @@ def _run_text(
         sys.stdout.write("\n")
         result["generated"] = "".join(pieces)
     elif "bits_per_char" in result:
-        print(f"{result['bits_per_char']:.4f} bits per character over {len(text):,} characters")
+        unknown = f", {result['unknown']:,} of them unknown" if result["unknown"] else ""
+        bits = result["bits_per_char"]
+        print(f"{bits:.4f} bits per character over {len(text):,} characters{unknown}")
     return result
 
 
@@ -230,7 +236,7 @@ def load_array(path: Path, model: PackedModel) -> npt.NDArray[Any]:
         return array.astype(np.float32)
 
 
-def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO, source: str) -> int:
+def stream_lines(engine: Engine, lines: TextIO, out: TextIO, source: str) -> int:
     """Runs one step a line of numbers, and writes each output before the next line is read.
 
     Args:
@@ -249,7 +255,8 @@ def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO, source: str)
     tokens = given.dtype == "int32"
     stream = engine.stream()
     steps = 0
-    for number, line in _numbered(lines, source):
+    longest = _MOST_CHARACTERS * (given.width + 1)
+    for number, line in _numbered(lines, source, longest):
         fields = line.replace(",", " ").split()
         if not fields:
             continue
@@ -257,8 +264,9 @@ def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO, source: str)
         try:
             values = np.array([int(f) if tokens else float(f) for f in fields])
             fits = not tokens or bool(((values >= 0) & (values < given.bound)).all())
-        except (ValueError, OverflowError) as error:
-            raise ArgumentError(f"{where}: {error}") from None
+        except (ValueError, OverflowError):
+            what = "an integer" if tokens else "numbers"
+            raise ArgumentError(f"{where}: must be {what}, not {line.strip()[:60]!a}") from None
         if len(values) != given.width or not fits:
             what = f"a token, 0..{given.bound - 1}" if tokens else f"{given.width} numbers"
             got = " ".join(fields)[:60] if tokens else len(values)
@@ -271,11 +279,17 @@ def stream_lines(engine: Engine, lines: Iterable[str], out: TextIO, source: str)
     return steps
 
 
-def _numbered(lines: Iterable[str], source: str) -> Iterator[tuple[int, str]]:
+def _numbered(lines: TextIO, source: str, longest: int) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        for line in lines:
-            yield (number := number + 1), line
+        while line := lines.readline(longest + 1):
+            number += 1
+            if len(line) > longest:
+                raise ArgumentError(
+                    f"{source}, line {number}: must have at most {longest} characters, a line of"
+                    " numbers for each step"
+                )
+            yield number, line
     except UnicodeDecodeError:
         raise ArgumentError(
             f"{source}, line {number + 1}: must be lines of numbers, and is no text; arrays must be"

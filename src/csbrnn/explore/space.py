@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any, Final, final
@@ -132,10 +132,11 @@ class Space:
         if reasons:
             raise ArgumentError("\n".join(reasons))
         found = _combinations(values, patterns, check, left_out)
+        why = [f"  - {reason}" for reason in in_groups(left_out)]
         if not found:
-            raise ArgumentError("space: none of its combinations can work: " + "; ".join(left_out))
+            raise ArgumentError("\n".join(["space: none of its combinations can work:", *why]))
         if patterns != [DENSE] and all(c.pattern == DENSE for c in found):
-            raise ArgumentError("space: no pattern can work, only dense: " + "; ".join(left_out))
+            raise ArgumentError("\n".join(["space: no pattern can work, only dense:", *why]))
         return cls(found, tuple(left_out))
 
 
@@ -154,6 +155,18 @@ def coarseness(pattern: str) -> float:
         return 0.0
     sides = block if isinstance(block, tuple) else (block, block)
     return math.prod(math.inf if side is None else side for side in sides)
+
+
+def in_groups(left_out: Iterable[str]) -> list[str]:
+    """Returns what is left out, each reason once: with its first combination, and how many more."""
+    groups: dict[str, list[str]] = {}
+    for line in left_out:
+        combination, _, reason = line.partition(": ")
+        groups.setdefault(reason, []).append(combination)
+    return [
+        f"{first}{f', and {len(rest)} more' if rest else ''}: {reason}"
+        for reason, (first, *rest) in groups.items()
+    ]
 
 
 def _combinations(

@@ -87,7 +87,7 @@ class Ledger:
             changed = [key for key in {*known, *wanted} if known.get(key) != wanted.get(key)]
             raise ArgumentError(
                 f"the exploration {name!r} in this storage has other {', '.join(sorted(changed))};"
-                " give yours another name, or another storage"
+                " give yours another name and --out, or another storage"
             )
         # Optuna prunes trials with one objective only, so learning curves have their own study.
         with quiet():

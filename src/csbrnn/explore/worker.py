@@ -21,7 +21,7 @@ from csbrnn.explore.space import Configuration
 from csbrnn.explore.stages import Plan, plan
 from csbrnn.explore.storage import MAX_DEATHS, Ledger, quiet, told_in_a_line
 from csbrnn.explore.trial import Laboratory
-from csbrnn.files import make_directory, write_json
+from csbrnn.files import load_json, make_directory, write_json
 
 __all__ = ["DATABASE", "RESULT", "explore"]
 
@@ -63,6 +63,7 @@ def explore(
     """
     directory = Path(directory)
     make_directory(directory)
+    _check_ours(directory / RESULT, recipe.name)
     if recipe.reference is None and recipe.bounds.metric is None:
         raise ArgumentError("an accuracy bound is needed: bound.loss or bound.metric")
     metric_direction = "minimize" if recipe.bounds.lower_is_better else "maximize"
@@ -278,6 +279,19 @@ class _Worker:
         )
         write_json(self.directory / RESULT, result.to_dict())
         return result
+
+
+def _check_ours(result: Path, name: str) -> None:
+    """Refuses to write over another exploration's result."""
+    if not result.is_file():
+        return
+    found = load_json(result)
+    other = found.get("name") if isinstance(found, dict) else None
+    if other != name:
+        raise ArgumentError(
+            f"{result} must be the result of the exploration {name!r}, and is that of {other!r};"
+            " give another --out"
+        )
 
 
 def _told(outcome: Outcome) -> str:

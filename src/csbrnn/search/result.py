@@ -83,7 +83,7 @@ class SearchResult:
             table.add_row(
                 f"{trial.pruning_rate:g}x",
                 _values(trial.metrics),
-                f"{verdict.loss:+.4f}",
+                f"{verdict.loss:+.4f}" if math.isfinite(verdict.loss) else "",
                 f"{verdict.limit:.4f}",
                 "can't be had" if trial.refusal else "holds" if verdict.holds else "fails",
             )
@@ -93,7 +93,7 @@ class SearchResult:
 
 
 def _values(metrics: Mapping[int, float]) -> str:
-    return " ".join(f"{value:.4f}" for value in metrics.values())
+    return " ".join(f"{value:.4f}" for value in metrics.values() if math.isfinite(value))
 
 
 def _jsonable(value: Any) -> Any:

@@ -20,6 +20,6 @@ def check_device(name: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(
-            "--device must be one that this PyTorch can train on (cpu, cuda, cuda:0), not"
+            "--device must be one that this PyTorch can train on, such as cpu or cuda:0, not"
             f" {name!r}: {reason}"
         ) from None

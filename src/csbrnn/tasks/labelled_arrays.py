@@ -129,7 +129,10 @@ def _load(path: Path) -> npt.NDArray[np.generic]:
     try:
         array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ArgumentError(f"{path}: can't be read as a .npy array: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ArgumentError(
+            f"{path}: can't be read as a .npy array: {reason}; say where the arrays are with --data"
+        ) from None
     if not isinstance(array, np.ndarray):
         raise ArgumentError(f"{path}: must be a .npy array, not an .npz archive")
     return array

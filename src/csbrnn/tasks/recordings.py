@@ -68,7 +68,7 @@ def find_recordings(folder: Path) -> tuple[Recording, ...]:
             raise ArgumentError(
                 f"{folder}: holds no recordings {what}; files must be named "
                 f"{{digit}}_{{speaker}}_{{index}}.wav, or lie in a folder for each word beside a "
-                f"{_TESTING_LIST}"
+                f"{_TESTING_LIST}, which names some that are there. Say where they are with --data"
             )
     return found
 
