@@ -48,7 +48,8 @@ def module_from_state(state: Mapping[str, Tensor], where: str) -> nn.Module:
     """Rebuilds the module of a state_dict.
 
     Only ``[embedding,] recurrent layer [, linear]`` is recognised, with `torch.nn`'s LSTM or GRU:
-    of more layers, how they are connected would be a guess.
+    of more layers, how they are connected would be a guess. A state_dict does not tell the cell
+    either: of a `csbrnn.nn.Recurrent` of another cell than these, name the module.
 
     Args:
         state: The state_dict, in its order.
@@ -56,9 +57,6 @@ def module_from_state(state: Mapping[str, Tensor], where: str) -> nn.Module:
 
     Returns:
         The module, its weights loaded.
-
-    A state_dict does not tell the cell: what has the names and shapes of torch's own LSTM or GRU is
-    taken for it. For a `csbrnn.nn.Recurrent` of another cell, name the module.
 
     Raises:
         UnsupportedModelError: The names and shapes allow several networks, or none that is known.

@@ -1,5 +1,5 @@
-/* A stream's step as a Python function without arguments: what ctypes takes to make a call is more
- * than a step of a small network (measured on Zen 4: 0.10 us of 0.26 for an LSTM of 16 units).
+/* A stream's step as a Python function without arguments: to make a call takes ctypes 0.1 us, as long
+ * as a step of a small network (measured on Zen 4: an LSTM of 16 units in 0.19 us for 0.26).
  *
  * In the stable ABI, so that one build serves every version of CPython. Empty where the build found
  * no Python.h: steps are called by ctypes then, as all else is. */
