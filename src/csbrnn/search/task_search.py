@@ -91,6 +91,6 @@ def search_task(
         settings=recipe.settings(),
         report=report,
     )
-    for run_directory in (directory / "runs").iterdir():
+    for run_directory in (directory / "runs").glob("*"):  # their results are in the log
         forget(run_directory)
     return result
