@@ -16,6 +16,7 @@ from csbrnn.nn.values import (
     FinalState,
     GivenStates,
     Stream,
+    is_zeros,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def get_item(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
                 " from 0",
             )
         return GivenStates((*value.path, index))
-    if value in (OPAQUE, ZEROS):
+    if is_zeros(value):
+        return ZEROS
+    if value is OPAQUE:
         return value
     if isinstance(value, FinalState):
         return low.refuse(
@@ -228,7 +231,9 @@ def _moved_whole(low: Lowering, node: fx.Node, x: Stream, axes: tuple[str, ...])
 
 def _pass_on(low: Lowering, node: fx.Node, value: Any) -> Any:
     """Zeros and constants keep what they are; states must stay as they are."""
-    if value in (ZEROS, OPAQUE) or isinstance(value, Constant):
+    if is_zeros(value):
+        return ZEROS
+    if value is OPAQUE or isinstance(value, Constant):
         return value
     return low.refuse(node, "changes the shape of states; pass them on as they are")
 

@@ -26,7 +26,6 @@ from csbrnn.nn.trace import AUTOCAST, LEAVES, Trace, is_leaf
 from csbrnn.nn.values import (
     OPAQUE,
     UNKNOWN,
-    ZEROS,
     Constant,
     Extent,
     FinalState,
@@ -237,13 +236,6 @@ class Lowering:
             self.input_size = size
         return (self.input_size if stream.size is None else stream.size) == size
 
-    def tensor(self, argument: Any) -> Tensor | None:
-        """The parameter or buffer that an argument of a node is; None for anything else."""
-        if not isinstance(argument, fx.Node) or argument.op != "get_attr":
-            return None
-        value = self.trace.attribute(argument)
-        return value if isinstance(value, Tensor) else None
-
     def _evaluate(self, node: fx.Node) -> Any:
         if node.meta.get(AUTOCAST):
             return self.refuse(
@@ -255,7 +247,7 @@ class Lowering:
             value = self.trace.attribute(node)
             if not isinstance(value, Tensor):
                 return OPAQUE
-            return Constant(str(node.target), value) if value.any() else ZEROS
+            return Constant(str(node.target), value)
         look_up = self._values.__getitem__
         args: Any = fx.node.map_arg(node.args, look_up)
         kwargs: Any = fx.node.map_arg(node.kwargs, look_up)

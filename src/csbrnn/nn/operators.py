@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn import functional
 
 from csbrnn import model as packed
@@ -25,12 +25,13 @@ from csbrnn.nn.values import (
     FinalState,
     GivenStates,
     Stream,
+    is_zeros,
 )
 
 if TYPE_CHECKING:
     from csbrnn.nn.lowering import Lowering
 
-__all__ = ["FUNCTIONS", "IDENTITY_MODULES", "METHODS", "activation", "activation_of"]
+__all__ = ["FUNCTIONS", "IDENTITY_MODULES", "METHODS", "activation", "activation_of", "argument"]
 
 #: Modules that do nothing in evaluation mode.
 IDENTITY_MODULES = (
@@ -80,26 +81,26 @@ def activation(low: Lowering, node: fx.Node, x: Any, name: str, dim: int | None)
 
 def _activate(name: str) -> Handler:
     def handle(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        x = _identity(low, node, args or (kwargs.get("input"),), kwargs)  # softmax takes a dtype
-        return activation(low, node, x, name, _argument(args, kwargs, 1, "dim"))
+        x = _identity(low, node, args, kwargs)  # softmax takes a dtype
+        return activation(low, node, x, name, argument(args, kwargs, 1, "dim"))
 
     return handle
 
 
 def _dropout(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    if _argument(args, kwargs, 2, "training", True):
+    if argument(args, kwargs, 2, "training", True):
         return low.refuse(
             node, "drops in evaluation mode too; pass training=self.training, or use nn.Dropout"
         )
-    return _argument(args, kwargs, 0, "input")
+    return argument(args, kwargs, 0, "input")
 
 
 def _identity(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
     """Moves to a device, copies and the like: the values stay."""
     dtypes = {a for a in (*args[1:], *kwargs.values()) if isinstance(a, torch.dtype)}
     # `x.to(y)` and `x.type_as(y)` take that of another tensor.
-    dtypes |= {t.dtype for t in map(low.tensor, node.args[1:]) if t is not None}
-    x = args[0]
+    dtypes |= {a.tensor.dtype for a in args[1:] if isinstance(a, Constant)}
+    x = argument(args, kwargs, 0, "input")
     if isinstance(x, Stream) and "F" in x.axes and dtypes - {torch.float32}:
         return low.refuse(node, "computes in another precision; packed models compute in fp32")
     return x
@@ -113,43 +114,29 @@ def _zeros(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
     return ZEROS
 
 
-def _weight(
-    low: Lowering, node: fx.Node, args: Any, kwargs: Any, position: int, name: str
-) -> Tensor | None:
-    """The parameter or buffer that an argument is, one of zeros included; None for others."""
-    value = _argument(args, kwargs, position, name)
-    if isinstance(value, Constant):
-        return value.tensor
-    return low.tensor(_argument(node.args, node.kwargs, position, name))
-
-
 def _linear(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    x = _argument(args, kwargs, 0, "input")
-    weight, bias = (
-        _weight(low, node, args, kwargs, k, name)
-        for k, name in enumerate(("weight", "bias"), start=1)
-    )
-    given = _argument(args, kwargs, 2, "bias")
-    if weight is None or (bias is None and given not in (None, ZEROS)):
+    names = ("input", "weight", "bias")
+    x, weight, bias = (argument(args, kwargs, k, name) for k, name in enumerate(names))
+    tensors = {"weight": weight} if bias in (None, ZEROS) else {"weight": weight, "bias": bias}
+    if not all(isinstance(value, Constant) for value in tensors.values()):
         return low.refuse(node, "needs a parameter of the model, or a buffer, as weight and bias")
-    return low.linear(node, x, {"weight": weight} | ({} if bias is None else {"bias": bias}))
+    return low.linear(node, x, {name: value.tensor for name, value in tensors.items()})
 
 
 def _embedding(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    x = _argument(args, kwargs, 0, "input")
-    weight = _weight(low, node, args, kwargs, 1, "weight")
-    if weight is None:
+    x, weight = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "weight")
+    if not isinstance(weight, Constant):
         return low.refuse(node, "needs a parameter of the model, or a buffer, as weight")
-    if _argument(args, kwargs, 3, "max_norm") is not None:
+    if argument(args, kwargs, 3, "max_norm") is not None:
         return low.refuse(node, "max_norm rescales rows when they are read")
-    return low.embedding(node, x, weight)
+    return low.embedding(node, x, weight.tensor)
 
 
 def _combine(function: str, neutral: int) -> Handler:
     """An element-wise sum or product; of anything else than streams, a size."""
 
     def handle(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        a, b = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "other")
+        a, b = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "other")
         streams = [v for v in (a, b) if isinstance(v, Stream)]
         if not streams:
             return _sizes(low, node, function, a, b)
@@ -179,10 +166,10 @@ def _combine(function: str, neutral: int) -> Handler:
 
 
 def _concatenate(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    values = _argument(args, kwargs, 0, "tensors")
+    values = argument(args, kwargs, 0, "tensors")
     if not isinstance(values, tuple | list) or not values:
         return low.refuse(node, "needs a list of tensors")
-    if all(value is ZEROS for value in values):
+    if all(map(is_zeros, values)):
         return ZEROS
     streams = [low.features(node, value) for value in values]
     if not all(streams):
@@ -191,7 +178,7 @@ def _concatenate(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> Any:
     if len({stream.axes for stream in found}) > 1:
         layouts = " and ".join(stream.layout for stream in found)
         return low.refuse(node, f"needs operands of one layout, not {layouts}")
-    axis = axis_of(low, node, found[0], _argument(args, kwargs, 1, "dim", 0))
+    axis = axis_of(low, node, found[0], argument(args, kwargs, 1, "dim", 0))
     if axis is None:
         return UNKNOWN
     if found[0].axes[axis] != "F":
@@ -231,7 +218,8 @@ def _size_arithmetic(low: Lowering, node: fx.Node, args: Any, kwargs: Any) -> An
     return OPAQUE
 
 
-def _argument(args: Any, kwargs: Any, position: int, name: str, default: Any = None) -> Any:
+def argument(args: Any, kwargs: Any, position: int, name: str, default: Any = None) -> Any:
+    """An argument of a call, by its place or its name."""
     return args[position] if len(args) > position else kwargs.get(name, default)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csbrnn.nn.values import UNKNOWN, ZEROS, FinalState, GivenStates, Stream, flatten, place_of
+from csbrnn.nn.values import UNKNOWN, FinalState, GivenStates, Stream, flatten, is_zeros, place_of
 
 __all__ = ["StateFlow"]
 
@@ -46,7 +46,7 @@ class StateFlow:
         begins: list[Any] = [None] * count if states is None else list(flatten(states))
         if UNKNOWN in begins:
             return []
-        if all(state is None or state is ZEROS for state in begins):
+        if all(state is None or is_zeros(state) for state in begins):
             if not self.stepwise:
                 return []
             return [

@@ -17,6 +17,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from csbrnn.errors import UnsupportedModelError
+from csbrnn.nn.operators import IDENTITY_MODULES, argument
 from csbrnn.nn.rnn_layers import CELL_MODULES, SEQUENCE_MODULES, stack_of
 
 __all__ = ["AUTOCAST", "LEAVES", "Trace", "is_leaf", "trace"]
@@ -59,8 +60,11 @@ class Trace:
         name, source = _target_name(node), next(iter(node.args), None)
         if node.op == "call_module":
             module = self.module(node)
-            in_place = bool(getattr(module, "inplace", False)) and not _is_dropout(module)
-        elif node.target is functional.dropout and not _trains(node):
+            in_place = bool(getattr(module, "inplace", False))
+            in_place = in_place and not isinstance(module, IDENTITY_MODULES)
+        elif node.target is functional.dropout and not argument(
+            node.args, node.kwargs, 2, "training", True
+        ):
             in_place = False
         else:
             named = name.endswith("_") and not name.startswith("_") and name != "requires_grad_"
@@ -151,15 +155,6 @@ class _Tracer(fx.Tracer):
 
 def _autocast() -> set[str]:
     return {device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)}
-
-
-def _is_dropout(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.dropout._DropoutNd)
-
-
-def _trains(node: fx.Node) -> bool:
-    """Whether a call of dropout drops."""
-    return bool(node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True))
 
 
 def is_leaf(module: nn.Module) -> bool:

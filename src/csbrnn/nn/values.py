@@ -24,6 +24,7 @@ __all__ = [
     "TensorKey",
     "flatten",
     "fp32_copy",
+    "is_zeros",
     "place_of",
     "tensor_key",
 ]
@@ -43,7 +44,7 @@ class Sentinel:
 
 #: The result of something refused: what depends on it is not complained about again.
 UNKNOWN = Sentinel("unknown")
-#: Tensors of zeros, of any shape.
+#: Zeros that a forward makes, of any shape; see also `is_zeros`.
 ZEROS = Sentinel("zeros")
 #: A size, a device, a dtype: allowed to exist, never to enter the computation.
 OPAQUE = Sentinel("opaque")
@@ -110,6 +111,11 @@ class Constant:
 
     name: str
     tensor: Tensor
+
+
+def is_zeros(value: Any) -> bool:
+    """Whether a value is a tensor of zeros: one that forward makes, a parameter or a buffer."""
+    return value is ZEROS or (isinstance(value, Constant) and not value.tensor.any())
 
 
 def flatten(value: Any) -> Iterator[Any]:
