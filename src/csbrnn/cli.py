@@ -495,9 +495,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        # Before torch, which imports it in C and loses a Ctrl-C that comes meanwhile.
-        import numpy  # noqa: F401
-
         app()
     except KeyboardInterrupt:
         sys.exit(130)

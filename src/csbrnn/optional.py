@@ -27,6 +27,9 @@ def needed_for(what: str, extra: str) -> Iterator[None]:
     Raises:
         MissingDependencyError: A package is not installed; it may be one that another one needs.
     """
+    # Before torch, which imports it in C and loses a Ctrl-C that comes meanwhile.
+    import numpy  # noqa: F401
+
     try:
         yield
     except ModuleNotFoundError as error:

@@ -7,7 +7,6 @@ import functools
 import importlib.machinery
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -100,12 +99,20 @@ def bound_step(call: Call) -> Callable[[], int]:
 
     The library makes it if it was built as an extension module, too; otherwise ctypes does.
     """
-    function = library().csbrnn_call_step
+    bind = _bind_step()
+    if bind is None:
+        return functools.partial(library().csbrnn_call_step, ctypes.byref(call))
+    return bind(ctypes.addressof(call), call)
+
+
+@functools.cache
+def _bind_step() -> Callable[[int, object], Callable[[], int]] | None:
+    """The library's own function, if it has one: to look again for each stream takes too long."""
     try:
         from csbrnn.runtime._csbrnn import bind_step
     except ImportError:
-        return partial(function, ctypes.byref(call))
-    return bind_step(ctypes.addressof(call), call)
+        return None
+    return bind_step
 
 
 def available_isas() -> tuple[str, ...]:
