@@ -23,7 +23,7 @@ from csbrnn.accelerator.arch import Arch
 from csbrnn.accelerator.compiler import Compiled
 from csbrnn.accelerator.cycles import trace
 from csbrnn.accelerator.interpreter import FixedMachine, run_fixed
-from csbrnn.accelerator.loading import outcome_steps, stimulus_of
+from csbrnn.accelerator.loading import check_steps, outcome_steps, stimulus_of
 from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.accelerator.simulator import run_image
 from csbrnn.accelerator.tools import has_tool
@@ -189,16 +189,11 @@ def deviation(
     """
     if not most >= 0:
         raise ArgumentError(f"the largest deviation must be 0 or more, not {most}")
-    _check_steps(xs)
+    check_steps(xs)
     expected = run_program(program, xs)[0]
     error = np.abs(run_fixed(compiled.step, compiled.arch, xs) - expected)
     largest_output = float(np.abs(expected).max(initial=0))
     return Deviation(float(error.max()), float(error.mean()), largest_output, most)
-
-
-def _check_steps(xs: NDArray[Any]) -> None:
-    if not len(xs):
-        raise ArgumentError("a run must have at least one step, and xs has none")
 
 
 def climb(
@@ -227,7 +222,7 @@ def climb(
         MissingDependencyError: Its tools are not installed.
     """
     check_simulators(simulators)
-    _check_steps(xs)
+    check_steps(xs)
     image = compiled.image
     machine = FixedMachine(compiled.step, compiled.arch)
     expected = np.stack([machine.step(x) for x in xs])

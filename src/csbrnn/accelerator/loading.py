@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from csbrnn.accelerator.outcome import Outcome, Stimulus
 from csbrnn.errors import ArgumentError
 from csbrnn.numerics import Ints
 
-__all__ = ["load_beats", "outcome_steps", "stimulus_of"]
+__all__ = ["check_steps", "load_beats", "outcome_steps", "stimulus_of"]
 
 Limbs = NDArray[np.uint32]
 
@@ -40,6 +41,16 @@ def load_beats(image: Image) -> Limbs:
         )
     packets.append(_packet(Space.X, 0, 0, _x_limbs(arch, image.x)))
     return np.concatenate(packets)
+
+
+def check_steps(xs: Sized) -> None:
+    """Refuses a run of no steps.
+
+    Raises:
+        ArgumentError: ``xs`` has none.
+    """
+    if not len(xs):
+        raise ArgumentError("a run must have at least one step, and xs has none")
 
 
 def stimulus_of(
@@ -71,8 +82,7 @@ def stimulus_of(
             raise ArgumentError(f"the share of gaps must lie in 0..{_MOST_GAPS}, not {gaps}")
     if not 0 <= seed < 1 << 64:
         raise ArgumentError(f"the seed must lie in 0..2^64 - 1, not {seed}")
-    if not len(xs):
-        raise ArgumentError("a run must have at least one step, and xs has none")
+    check_steps(xs)
     beats = np.stack([image.beats(x) for x in xs])
     last = np.zeros(beats.shape[:2], np.bool_)
     last[:, -1] = True

@@ -84,14 +84,15 @@ class Inspection:
         totals = self.totals
         table = _plain_table("Weights and bytes", footer=True)
         table.add_column("matrix", "all", overflow="fold")
-        table.add_column("shape", justify="right", overflow="fold")
         rate = totals["pruning_rate"]
-        table.add_column(
-            "rate", "-" if rate is None else f"{rate:.1f}x", justify="right", overflow="fold"
-        )
-        table.add_column("weights", f"{totals['kept_weights']:,}", justify="right", overflow="fold")
-        table.add_column("bytes", f"{totals['nbytes']:,}", justify="right", overflow="fold")
-        table.add_column("index bits/weight", justify="right", overflow="fold")
+        for heading, footer in (
+            ("shape", ""),
+            ("rate", "-" if rate is None else f"{rate:.1f}x"),
+            ("weights", f"{totals['kept_weights']:,}"),
+            ("bytes", f"{totals['nbytes']:,}"),
+            ("index bits/weight", ""),
+        ):
+            table.add_column(heading, footer, justify="right", overflow="fold")
         for row in self.matrices:
             bits = row.index_bits_per_weight
             table.add_row(

@@ -132,11 +132,14 @@ class Space:
         if reasons:
             raise ArgumentError("\n".join(reasons))
         found = _combinations(values, patterns, check, left_out)
-        why = [f"  - {reason}" for reason in in_groups(left_out)]
+        problem = ""
         if not found:
-            raise ArgumentError("\n".join(["space: none of its combinations can work:", *why]))
-        if patterns != [DENSE] and all(c.pattern == DENSE for c in found):
-            raise ArgumentError("\n".join(["space: no pattern can work, only dense:", *why]))
+            problem = "none of its combinations can work"
+        elif patterns != [DENSE] and all(c.pattern == DENSE for c in found):
+            problem = "no pattern can work, only dense"
+        if problem:
+            why = [f"  - {reason}" for reason in in_groups(left_out)]
+            raise ArgumentError("\n".join([f"space: {problem}:", *why]))
         return cls(found, tuple(left_out))
 
 
