@@ -11,7 +11,7 @@ import typer
 
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
-from csbrnn.commands.json_file import Json, write_result
+from csbrnn.commands.json_file import Json, check_writable, write_result
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.files import make_directory
 from csbrnn.optional import needed_for
@@ -235,7 +235,10 @@ def run(
     temperature: Annotated[float, typer.Option(min=0.0, help="0: always the likeliest.")] = 0.7,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     output: Annotated[
-        Path | None, typer.Option(help="Write the outputs of all steps to this .npy file.")
+        Path | None,
+        typer.Option(
+            callback=check_writable, help="Write the outputs of all steps to this .npy file."
+        ),
     ] = None,
     threads: Threads = 1,
     json_file: Json = None,

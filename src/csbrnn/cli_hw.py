@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbrnn.commands.json_file import Json, write_result
+from csbrnn.commands.json_file import Json, check_writable, write_result
 from csbrnn.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def simulate(
     ] = True,
     timeline: Annotated[
         Path | None,
-        typer.Option(help="PNG: groups busy and idle, loads before and after balancing."),
+        typer.Option(
+            callback=check_writable,
+            help="PNG: groups busy and idle, loads before and after balancing.",
+        ),
     ] = None,
     json_file: Json = None,
 ) -> None:

@@ -157,6 +157,7 @@ WRONG = [
     (("inspect", "{text}", "--json", "{words}/x.json"), "", "can't be written"),
     (("inspect", "{text}", "--json", "{text}"), "", "can't be written"),
     (("hw", "verify", "{missing}", "--json", "{words}/x.json"), "", "--json"),
+    (("run", "{missing}", "{missing}", "--output", "{words}/x.npy"), "", "--output"),
 ]
 
 

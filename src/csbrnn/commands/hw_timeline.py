@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from csbrnn.accelerator import Compiled, Trace, trace
 from csbrnn.errors import ArgumentError
+from csbrnn.files import make_directory
 
 __all__ = ["check_picture", "draw_timeline", "timeline_text"]
 
@@ -83,6 +84,7 @@ def draw_timeline(compiled: Compiled, before: Compiled, path: Path) -> str:
     bottom.set_ylabel("words a step")
     bottom.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     try:
+        make_directory(path.parent)
         figure.savefig(path, dpi=130)
     except OSError as error:
         raise ArgumentError(f"{path}: can't be written: {error.strerror}") from None

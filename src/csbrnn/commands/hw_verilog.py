@@ -15,6 +15,7 @@ from csbrnn.accelerator import (
 from csbrnn.bench.cases import random_inputs
 from csbrnn.compiler import lower
 from csbrnn.errors import ArgumentError
+from csbrnn.files import make_directory
 from csbrnn.model import PackedModel
 from csbrnn.optional import needed_for
 
@@ -50,6 +51,7 @@ def verilog_hw(
         MissingDependencyError: Amaranth or Yosys is not installed.
         UnsupportedModelError: The model can't run on the arch; with all reasons.
     """
+    make_directory(out)  # before the work, for it may fail
     with needed_for("emitting Verilog", "fpga"):
         from csbrnn.accelerator.rtl.testbench import write_testbench
     program = lower(model, fuse=False)

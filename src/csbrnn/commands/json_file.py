@@ -1,4 +1,4 @@
-"""A verb's result as JSON, if it is asked for: refused before the work if it can't be written."""
+"""Files that a verb writes in the end: refused before its work if they can't be written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 from csbrnn.errors import ArgumentError
 from csbrnn.files import make_directory, write_json
 
-__all__ = ["Json", "write_result"]
+__all__ = ["Json", "check_writable", "write_result"]
 
 
-def _check_writable(path: Path | None) -> Path | None:
-    """Return the path that `write_result` will be given.
+def check_writable(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """Return the path that an option was given: the callback of those that name a file to write.
 
     Raises:
         ArgumentError: No file can be written there.
@@ -24,8 +24,8 @@ def _check_writable(path: Path | None) -> Path | None:
         there = next(folder for folder in path.resolve().parents if folder.exists())
         if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
             raise ArgumentError(
-                f"--json {path}: can't be written; it must name a file, new or old, in a folder"
-                " that may be written to"
+                f"{option.opts[0]} {path}: can't be written; it must name a file, new or old, in"
+                " a folder that may be written to"
             )
     return path
 
@@ -35,7 +35,7 @@ Json = Annotated[
     typer.Option(
         "--json",
         metavar="FILE",
-        callback=_check_writable,
+        callback=check_writable,
         help="Also write the result as JSON.",
     ),
 ]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from csbrnn.commands.vocabulary import NO_VOCABULARY, check_predicts, predicts, vocabulary_of
 from csbrnn.errors import ArgumentError
+from csbrnn.files import make_directory
 from csbrnn.model import Features, PackedModel
 from csbrnn.runtime import Engine
 from csbrnn.tasks.text import encode, read_text
@@ -150,6 +151,7 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
+    make_directory(path.parent)
     try:
         with path.open("wb") as file:
             np.save(file, array, allow_pickle=False)
