@@ -50,9 +50,11 @@ def test_a_hint_is_all_that_is_tried():
     assert (chosen.block, chosen.row_group) == ((8, 64), 8)
 
 
-def test_scattered_weights_go_to_csr():
+def test_scattered_weights_go_to_single_rows():
     weight = random(64, 96) * (np.random.default_rng(1).random((64, 96)) < 0.1)
-    assert isinstance(encode(weight.astype("f4")), CSRMatrix)
+    chosen = encode(weight.astype("f4"))
+    assert chosen.layout == "csb 1x64 row_group=1"
+    assert chosen.nbytes < CSRMatrix.from_dense(weight.astype("f4")).nbytes
 
 
 def test_each_rival_is_chosen_where_it_fits():

@@ -97,7 +97,10 @@ SIZES = {
     # Groups of 2 in 3 rows: 2 units, the last one short.
     "short group": (place((3, 2), [np.s_[2, 0]]), (4, 2), 2, "bitmap", "bitmap", 1, 1),
     # 32 x 32, one weight: a count of 6 bits + 5 bits on each axis, against 32.
-    "scattered": (place((32, 32), [(7, 9)]), (32, 32), 1, "list", "list", 2, 2),
+    "one weight": (place((32, 32), [(7, 9)]), (32, 32), 1, "list", "list", 2, 2),
+    # 2 stripes of 64 columns, every eighth kept. Gaps are 7: 5 bytes, 16 x 2 bits (a zero, a one),
+    # 16 x 2 bits. A list would take 2 x 7 + 16 x 6 bits, a bitmap 128.
+    "scattered": (place((8, 64), [np.s_[:, 7::8]]), (4, 64), 4, "all", "gaps", 0, 5 + 4 + 4),
     "no rows": (np.zeros((0, 3), np.float32), (2, 2), 1, "all", "all", 0, 0),
 }
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from csbrnn.formats import (
     BSRMatrix,
     CirculantMatrix,
+    CSBMatrix,
     CSRMatrix,
     DenseMatrix,
     Matrix,
@@ -163,9 +164,9 @@ def another_format(parts: Parts) -> None:
     parts.config["format"] = "onnx"
 
 
-@attack(r"config\.json: version must be at most 3, not 4; a newer csbrnn wrote this model")
+@attack(r"config\.json: version must be at most 4, not 5; a newer csbrnn wrote this model")
 def newer_version(parts: Parts) -> None:
-    parts.config["version"] = 4
+    parts.config["version"] = 5
 
 
 @attack(r"config\.json: activation_scales is missing")
@@ -271,6 +272,18 @@ def bf16_infinite(parts: Parts) -> None:
 def csr_in_version_2(parts: Parts) -> None:
     another_matrix(parts, CSRMatrix.from_dense)
     parts.config["version"] = 2
+
+
+@attack(r"config\.json: 'lstm/weight_ih_l0' is in encoding gaps, as of version 4")
+def gaps_in_version_3(parts: Parts) -> None:
+    another_matrix(parts, scattered_columns)
+    parts.config["version"] = 3
+
+
+def scattered_columns(weight: NDArray[Any]) -> CSBMatrix:
+    """CSB of one block whose columns are stored as gaps."""
+    matrix = CSBMatrix.from_dense(weight, weight.shape)
+    return replace(matrix, col_index="gaps")
 
 
 def another_matrix(parts: Parts, make: Callable[[NDArray[Any]], Matrix]) -> None:

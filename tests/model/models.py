@@ -117,6 +117,26 @@ def elman_model() -> PackedModel:
     return PackedModel((Recurrent("rnn", ("input",), stack, zeros),), Features(2), "rnn")
 
 
+def gaps_model() -> PackedModel:
+    """Scattered lines, their places stored as gaps: of both axes, of columns, and of blocks."""
+    rng = np.random.default_rng(4)
+    both = free(rng, 7, 9, (3, 4))
+    striped = np.kron(weight(rng, 2, 80, 0.2), np.ones((4, 1), "f4"))
+    columns = CSBMatrix.from_dense(striped, (4, 64), 4)
+    blocks = BSRMatrix.from_dense(np.kron(weight(rng, 4, 30, 0.2), np.ones((2, 1), "f4")), (2, 1))
+    return PackedModel(
+        layers=(
+            Linear("both", ("input",), replace(both, row_index="gaps", col_index="gaps")),
+            Linear("wide", ("both",), DenseMatrix(weight(rng, 80, 7))),
+            Linear("columns", ("wide",), replace(columns, col_index="gaps")),
+            Linear("thirty", ("columns",), DenseMatrix(weight(rng, 30, 8))),
+            Linear("blocks", ("thirty",), replace(blocks, grid=replace(blocks.grid, index="gaps"))),
+        ),
+        input=Features(9),
+        output="blocks",
+    )
+
+
 def int8_model() -> PackedModel:
     """The language model in int8, embedding included, one matrix with a static activation scale."""
     model = quantize(language_model(), "int8", include=["*"])
@@ -170,4 +190,5 @@ MODELS = {
     "bf16": bf16_model,
     "rivals": rivals_model,
     "mixed rivals": mixed_rivals_model,
+    "gaps": gaps_model,
 }

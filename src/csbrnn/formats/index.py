@@ -1,8 +1,8 @@
-"""Which lines (row groups or columns) each block keeps, and its four encodings.
+"""Which lines (row groups or columns) each block keeps, and its five encodings.
 
 One axis of a CSB matrix is a list of *units* for every block: its kept row groups, or its kept
 columns, numbered from the block's first. ``capacity[b]`` is how many units block ``b`` has; blocks
-at the matrix's edge may have fewer. An axis is stored in one of four ways:
+at the matrix's edge may have fewer. An axis is stored in one of five ways:
 
 ========== ============================================= =========================================
 encoding   for each block                                when it is the smallest
@@ -11,7 +11,8 @@ encoding   for each block                                when it is the smallest
                                                          axis tells which blocks hold anything
 ``flags``  1 bit: all its units or none                  block sparsity
 ``bitmap`` 1 bit a unit                                  more than about 1 unit in log2(n) kept
-``list``   a count, then ceil(log2(n)) bits a kept unit  fewer kept
+``list``   a count, then ceil(log2(n)) bits a kept unit  few kept, in small matrices
+``gaps``   a Rice code of each kept unit (`rice.py`)      fewer than half kept, scattered
 ========== ============================================= =========================================
 """
 
@@ -25,6 +26,12 @@ from numpy.typing import NDArray
 
 from csbrnn.errors import FormatError
 from csbrnn.formats.bits import bit_width, pack, packed_nbytes, unpack, unpack_bits
+from csbrnn.formats.rice import (
+    HEAD_NBYTES,
+    decode_positions,
+    encode_positions,
+    positions_nbytes,
+)
 
 __all__ = [
     "ENCODINGS",
@@ -38,7 +45,7 @@ __all__ = [
     "offsets",
 ]
 
-ENCODINGS: Final = ("all", "flags", "bitmap", "list")
+ENCODINGS: Final = ("all", "flags", "bitmap", "list", "gaps")
 """In order of preference where sizes are equal: the cheaper to decode first."""
 
 Counts = NDArray[np.int64]
@@ -77,6 +84,11 @@ class Lines:
         """(blocks + 1,) int64: block ``b`` keeps ``units[offsets[b]:offsets[b + 1]]``."""
         return offsets(self.counts)
 
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """The kept units, counted from the first unit of the first block. Shape: (kept,)."""
+        return np.repeat(offsets(self.capacity)[:-1], self.counts) + self.units
+
     def encode(self, encoding: str) -> Bytes:
         """Return the axis in one of the encodings, which must be able to hold it.
 
@@ -88,11 +100,13 @@ class Lines:
             return np.packbits(self.counts > 0, bitorder="little")
         if encoding == "bitmap":
             bits = np.zeros(int(self.capacity.sum()), np.uint8)
-            bits[np.repeat(offsets(self.capacity)[:-1], self.counts) + self.units] = 1
+            bits[self.positions] = 1
             return np.packbits(bits, bitorder="little")
         if encoding == "list":
             counts = pack(self.counts, bit_width(n + 1))
             return np.concatenate([counts, pack(self.units, bit_width(n))])
+        if encoding == "gaps":
+            return encode_positions(self.positions)
         return np.zeros(0, np.uint8)
 
 
@@ -144,7 +158,15 @@ def _sizes(lines: Lines) -> list[tuple[int, int]]:
     ]
     if bool(((counts == 0) | (counts == capacity)).all()):
         sizes += [(0, 0), (1, packed_nbytes(blocks, 1))]
+    gaps_nbytes = positions_nbytes(lines.positions)
+    if gaps_nbytes >= _least_gaps_nbytes(blocks):
+        sizes.append((4, gaps_nbytes))
     return sizes
+
+
+def _least_gaps_nbytes(blocks: int) -> int:
+    """Bytes that ``gaps`` must take: a bit for each block, or a few could stand for millions."""
+    return max(HEAD_NBYTES, packed_nbytes(blocks, 1))
 
 
 def check_nbytes(data: Bytes, encoding: str, blocks: int, units: int, n: int) -> None:
@@ -158,18 +180,20 @@ def check_nbytes(data: Bytes, encoding: str, blocks: int, units: int, n: int) ->
         n: Largest capacity.
 
     Raises:
-        FormatError: The size is wrong or, for ``list``, too small for the counts alone.
+        FormatError: The size is wrong or, for ``list`` and ``gaps``, too small.
     """
+    at_least = encoding in ("list", "gaps")
     least = {
         "all": 0,
         "flags": packed_nbytes(blocks, 1),
         "bitmap": packed_nbytes(units, 1),
         "list": packed_nbytes(blocks, bit_width(n + 1)),
+        "gaps": _least_gaps_nbytes(blocks),
     }[encoding]
-    if data.size < least or (encoding != "list" and data.size > least):
+    if data.size < least or (not at_least and data.size > least):
         raise FormatError(
             f"encoding {encoding!r} of {blocks} blocks must take"
-            f" {'at least ' if encoding == 'list' else ''}{least} bytes, not {data.size}"
+            f" {'at least ' if at_least else ''}{least} bytes, not {data.size}"
         )
 
 
@@ -200,6 +224,11 @@ def decode_counts(data: Bytes, encoding: str, capacity: Counts) -> Counts | None
             block = int(np.argmax(counts > capacity))
             raise FormatError(f"block {block} keeps {counts[block]} of {capacity[block]} lines")
         return counts
+    if encoding == "gaps":
+        starts = offsets(capacity)
+        positions = decode_positions(data, int(starts[-1]))
+        # How many lie before each block's end, and before its begin.
+        return np.diff(np.searchsorted(positions, starts)).astype(np.int64)
     return None
 
 
@@ -226,6 +255,10 @@ def decode_units(data: Bytes, encoding: str, capacity: Counts, counts: Counts) -
         descends[first - 1] = False
         if descends.any():
             raise FormatError("the kept lines of a block must ascend")
+    elif encoding == "gaps":
+        first_unit = offsets(capacity)
+        positions = decode_positions(data, int(first_unit[-1]))
+        units = positions - np.repeat(first_unit[:-1], counts)
     else:
         units = np.arange(total) - np.repeat(starts, counts)
     return Lines(capacity, counts, units.astype(np.int32))

@@ -34,12 +34,16 @@ from csbrnn.model.layers import (
 __all__ = ["FORMAT_NAME", "FORMAT_VERSION", "Tensors", "config_from_model", "model_from_config"]
 
 FORMAT_NAME: Final = "csbrnn-packed-model"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 """Newest version that is read. A model is written in the oldest that can carry it."""
 
 _FORMAT_SINCE: Final = {"dense": 1, "csb": 1}
 _DTYPE_SINCE: Final = {"fp32": 1, "bf16": 2, "int8": 2}
-"""The version since which a matrix may be stored so; 3 for the others."""
+_ENCODING_SINCE: Final = {"all": 1, "flags": 1, "bitmap": 1, "list": 1, "gaps": 4}
+"""The version since which a matrix may be stored so; 3 for other formats and dtypes."""
+
+_INDICES: Final = ("index", "row_index", "col_index")
+"""Parameters of formats that name an encoding."""
 
 MAX_INPUTS: Final = 64
 """Most inputs of a layer. Ours: bounds work on hostile input."""
@@ -113,9 +117,12 @@ def model_from_config(config: object, tensors: Tensors, where: str) -> PackedMod
 
 def _needed_version(matrix: Matrix) -> tuple[int, str]:
     """The first version of the format that can carry a matrix, and what asks for it."""
-    format_since = _FORMAT_SINCE.get(matrix.FORMAT, FORMAT_VERSION)
-    dtype_since = _DTYPE_SINCE.get(matrix.dtype, FORMAT_VERSION)
-    return max((dtype_since, matrix.dtype), (format_since, matrix.FORMAT))
+    encodings = [value for key, value in matrix.parameters().items() if key in _INDICES]
+    return max(
+        (_DTYPE_SINCE.get(matrix.dtype, 3), matrix.dtype),
+        (_FORMAT_SINCE.get(matrix.FORMAT, 3), matrix.FORMAT),
+        *((_ENCODING_SINCE[encoding], f"encoding {encoding}") for encoding in encodings),
+    )
 
 
 def _layer_config(layer: Layer, tensors: Tensors) -> dict[str, Any]:
