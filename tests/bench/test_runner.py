@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csbrnn.bench import CONTENDERS, BenchResult, run_bench
+from csbrnn.bench import CONTENDERS, BenchResult, run_bench, timing
 from csbrnn.bench.environment import usable_cpus
 from csbrnn.compiler import lower, run_program
 from csbrnn.errors import ArgumentError
@@ -126,8 +126,9 @@ def test_contenders_are_interleaved():
     steps = [variant for kind, variant, *_ in log if kind == "step"][24:]
     changes = sum(x != y for x, y in itertools.pairwise(steps))
     rounds = result.settings["rounds"][0]
-    assert rounds > 2
-    assert rounds - 1 <= changes <= 2 * rounds
+    # Both are in the first rounds; later, who was held up by other work sits some out.
+    assert rounds >= timing.MIN_TURNS
+    assert timing.MIN_TURNS <= changes <= 2 * rounds
 
 
 def test_all_modes():
