@@ -119,57 +119,60 @@ def find_targets(model: nn.Module, recipe: Recipe) -> tuple[Target, ...]:
             f" weights: {', '.join(names)}"
         )
     reasons += _shared_outside(model, chosen)
+    targets = tuple(_target(recipe, *found) for found in chosen.values())
+    for target in targets:
+        reasons += [f"{target.name}: {reason}" for reason in _problems(target, recipe.scope)]
+    reasons += _problems_together(targets, recipe)
+    refuse(what, reasons)
+    return targets
 
-    targets = []
-    for parameter, gates, aliases in chosen.values():
-        pattern = _first_match(recipe.patterns, aliases, recipe.pattern)
-        density = _first_match(recipe.densities, aliases, recipe.density)
-        try:
-            pattern.validate(parameter.shape)
-        except ArgumentError as error:
-            reasons.append(f"{aliases[0]}: {error}")
-        if density > pattern.max_density:
-            reasons.append(
-                f"{aliases[0]}: {pattern} has a density of {pattern.max_density:g} or less, not"
-                f" {density:g}"
-            )
-        diagonal = recipe.keep_diagonal and _is_square_recurrent(parameter, gates, aliases[0])
-        pieces = gates if recipe.scope == "gate" else 1
-        has_own_budget = recipe.scope in ("matrix", "gate") and not diagonal
-        if has_own_budget and (reason := _why_empty(pattern, density, parameter, pieces)):
-            reasons.append(f"{aliases[0]}: {reason}")
-        sensitivity = _first_match(recipe.sensitivities, aliases, None)
-        if sensitivity is not None and len(sensitivity) not in (1, gates):
-            reasons.append(
-                f"{aliases[0]}: sensitivities must be one factor, or one for each of its {gates}"
-                f" gates, not {len(sensitivity)}"
-            )
-        targets.append(
-            Target(
-                names=tuple(aliases),
-                parameter=parameter,
-                gates=gates,
-                pieces=pieces,
-                pattern=pattern,
-                density=density,
-                keep_diagonal=diagonal,
-                sensitivity=sensitivity,
-            )
+
+def _target(recipe: Recipe, parameter: nn.Parameter, gates: int, names: list[str]) -> Target:
+    return Target(
+        names=tuple(names),
+        parameter=parameter,
+        gates=gates,
+        pieces=gates if recipe.scope == "gate" else 1,
+        pattern=_first_match(recipe.patterns, names, recipe.pattern),
+        density=_first_match(recipe.densities, names, recipe.density),
+        keep_diagonal=recipe.keep_diagonal and _is_square_recurrent(parameter, gates, names[0]),
+        sensitivity=_first_match(recipe.sensitivities, names, None),
+    )
+
+
+def _problems(target: Target, scope: str) -> Iterator[str]:
+    """Why a weight can't be pruned so, whatever the others are."""
+    pattern, density, gates = target.pattern, target.density, target.gates
+    try:
+        pattern.validate(target.parameter.shape)
+    except ArgumentError as error:
+        yield str(error)
+    if density > pattern.max_density:
+        yield f"{pattern} has a density of {pattern.max_density:g} or less, not {density:g}"
+    has_own_budget = scope in ("matrix", "gate") and not target.keep_diagonal
+    if has_own_budget and (reason := _why_empty(target)):
+        yield reason
+    if target.sensitivity is not None and len(target.sensitivity) not in (1, gates):
+        yield (
+            f"sensitivities must be one factor, or one for each of its {gates} gates, not"
+            f" {len(target.sensitivity)}"
         )
+
+
+def _problems_together(targets: Sequence[Target], recipe: Recipe) -> Iterator[str]:
+    """Why weights can't be pruned so, one beside the other."""
     if recipe.keep_diagonal and targets and not any(t.keep_diagonal for t in targets):
-        reasons.append(
+        yield (
             "keep_diagonal keeps the diagonals of square gate matrices, and none of the pruned"
             f" weights has them: {', '.join(target.name for target in targets)}"
         )
-    reasons += _too_few_for_diagonals(targets, recipe.scope)
+    yield from _too_few_for_diagonals(targets, recipe.scope)
     devices = {str(target.parameter.device) for target in targets}
     if recipe.scope == "global" and len(devices) > 1:
-        reasons.append(
+        yield (
             "scope='global' shares one budget over weights on one device, not on"
             f" {', '.join(sorted(devices))}; use scope='matrix'"
         )
-    refuse(what, reasons)
-    return tuple(targets)
 
 
 def find_rounded(model: nn.Module, recipe: Recipe) -> tuple[RoundedWeight, ...]:
@@ -232,13 +235,12 @@ def _why_not_rounded(parameter: nn.Parameter, precision: Precision) -> str | Non
     return None
 
 
-def _why_empty(
-    pattern: Pattern, density: float, parameter: nn.Parameter, pieces: int
-) -> str | None:
+def _why_empty(target: Target) -> str | None:
     """Why not one weight would be left, of a weight that has a budget of its own."""
+    pattern, density, parameter = target.pattern, target.density, target.parameter
     if not isinstance(pattern, MaskPattern) or parameter.ndim != 2:
         return None
-    shape = (parameter.shape[0] // pieces, parameter.shape[1])
+    shape = (parameter.shape[0] // target.pieces, parameter.shape[1])
     numel = shape[0] * shape[1]
     if numel == 0 or budget(numel, density) >= pattern.unit(shape):
         return None
