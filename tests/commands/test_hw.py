@@ -128,6 +128,9 @@ def test_timelines(text_model, tmp_path):
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ArgumentError, match="can't be made a directory"):
         draw_timeline(compiled, before, tmp_path / "t.png" / "t.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ArgumentError, match="can't be written"):
+        draw_timeline(compiled, before, tmp_path / "folder.png")
 
 
 @pytest.mark.parametrize("name", ["x.foo", "x", ".png"])
