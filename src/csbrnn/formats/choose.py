@@ -19,9 +19,10 @@ __all__ = ["default_candidates", "encode"]
 def default_candidates(shape: tuple[int, int]) -> tuple[Candidate, ...]:
     """Return what `encode` tries on a matrix of unknown origin.
 
-    CSB in stripes of 4, 8 and 16 rows, in square blocks with free rows, and in single rows; then
-    CSR, which unstructured matrices need. Indices are local to a block, so 64 columns (6 bits)
-    serve wider stripes as well. Blocks too small for the largest matrices are left out.
+    CSB in stripes of 4, 8 and 16 rows, in square blocks with free rows, and in single rows, for
+    scattered weights; then CSR, whose index is shorter in some small matrices. Indices are local
+    to a block, so 64 columns (6 bits) serve wider stripes as well. Blocks too small for the largest
+    matrices are left out.
     Large row groups come first and so win ties: they fill SIMD lanes.
     """
     stripes = [CSBCandidate((g, 64), g) for g in (16, 8, 4, 1)]
