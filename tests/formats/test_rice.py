@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ def test_bytes_counted_by_hand():
     # Gaps 3, 4, 8, k = 2: a zero for each 4, a one; then 3, 0, 0 in 2 bits. From the lowest bit on.
     data = encode_positions(at(3, 8, 17))
     assert data.tolist() == [3, 0, 0, 0, 2, 0b100_10_1, 0b00_00_11]
-    assert decode_positions(data, 18).tolist() == [3, 8, 17]
+    assert decode_positions(data, 18, 3).tolist() == [3, 8, 17]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 1000])
@@ -27,7 +29,7 @@ def test_round_trip(count, places):
     positions = np.unique(rng.integers(0, places, count))
     data = encode_positions(positions)
     assert positions_nbytes(positions) == data.size
-    np.testing.assert_array_equal(decode_positions(data, places), positions)
+    np.testing.assert_array_equal(decode_positions(data, places, count), positions)
 
 
 @pytest.mark.parametrize("density", [0.9, 0.5, 0.2, 0.01])
@@ -46,7 +48,7 @@ def test_k_is_the_best_and_near_the_entropy(density):
 
 def test_nothing_takes_five_bytes():
     assert encode_positions(at()).tolist() == [0, 0, 0, 0, 0]
-    assert decode_positions(u8(0, 0, 0, 0, 0), 0).size == 0
+    assert decode_positions(u8(0, 0, 0, 0, 0), 0, 0).size == 0
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_nothing_takes_five_bytes():
 )
 def test_hostile_bytes(data, places, message):
     with pytest.raises(FormatError, match=message):
-        decode_positions(data, places)
+        decode_positions(data, places, 1 << 32)
 
 
 def test_a_later_line_than_any_is_refused_before_sums_overflow():
@@ -74,4 +76,24 @@ def test_a_later_line_than_any_is_refused_before_sums_overflow():
     unary = np.tile(u8(0, 128), count)
     data = np.concatenate([np.array([count], "<u4").view("u1"), u8(30), unary, u8(*[0] * 3840)])
     with pytest.raises(FormatError, match="beyond the"):
-        decode_positions(data, 1 << 30)
+        decode_positions(data, 1 << 30, count)
+
+
+def test_no_more_are_read_than_there_can_be():
+    data = encode_positions(at(3, 8, 17))
+    with pytest.raises(FormatError, match="at most 2 kept lines, not 3"):
+        decode_positions(data, 18, 2)
+
+
+@pytest.mark.parametrize("count", [8, 1 << 23])
+def test_ones_without_end_take_little_memory(count):
+    """A megabyte of ones: as a bitmap would, they take a byte each, not eight times five."""
+    head = np.frombuffer(count.to_bytes(4, "little") + b"\0", np.uint8)
+    data = np.concatenate([head, np.full(1 << 20, 255, np.uint8)])
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="gaps must"):
+            decode_positions(data, 1 << 30, 100)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()

@@ -128,7 +128,7 @@ def decode_axis(data: Bytes, encoding: str, capacity: Counts) -> Lines:
     """
     largest = _largest(capacity)
     check_nbytes(data, encoding, len(capacity), int(capacity.sum()), largest)
-    counts = decode_counts(data, encoding, capacity)
+    counts = decode_counts(data, encoding, capacity, int(capacity.sum()))
     return decode_units(data, encoding, capacity, capacity if counts is None else counts)
 
 
@@ -197,16 +197,17 @@ def check_nbytes(data: Bytes, encoding: str, blocks: int, units: int, n: int) ->
         )
 
 
-def decode_counts(data: Bytes, encoding: str, capacity: Counts) -> Counts | None:
+def decode_counts(data: Bytes, encoding: str, capacity: Counts, most: int) -> Counts | None:
     """Return how many units each block keeps; None for ``all``, where the other axis tells.
 
-    `check_nbytes` must have passed.
+    `check_nbytes` must have passed. No more than ``most`` units of ``gaps`` are read.
 
     Shape:
         returns: (blocks,)
 
     Raises:
-        FormatError: A count is beyond the block's capacity, or padding bits are set.
+        FormatError: A count is beyond the block's capacity, ``gaps`` are malformed or more than
+            ``most``, or padding bits are set.
     """
     blocks = len(capacity)
     if encoding == "flags":
@@ -226,7 +227,7 @@ def decode_counts(data: Bytes, encoding: str, capacity: Counts) -> Counts | None
         return counts
     if encoding == "gaps":
         starts = offsets(capacity)
-        positions = decode_positions(data, int(starts[-1]))
+        positions = decode_positions(data, int(starts[-1]), most)
         # How many lie before each block's end, and before its begin.
         return np.diff(np.searchsorted(positions, starts)).astype(np.int64)
     return None
@@ -257,7 +258,7 @@ def decode_units(data: Bytes, encoding: str, capacity: Counts, counts: Counts) -
             raise FormatError("the kept lines of a block must ascend")
     elif encoding == "gaps":
         first_unit = offsets(capacity)
-        positions = decode_positions(data, int(first_unit[-1]))
+        positions = decode_positions(data, int(first_unit[-1]), total)
         units = positions - np.repeat(first_unit[:-1], counts)
     else:
         units = np.arange(total) - np.repeat(starts, counts)

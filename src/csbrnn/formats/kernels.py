@@ -147,7 +147,8 @@ def decode_lines(
     known: list[NDArray[np.int64] | None] = []
     for axis, name in enumerate(names):
         with located(name):
-            known.append(decode_counts(axes[axis], encodings[axis], capacities[axis]))
+            # Each line that is kept holds a value.
+            known.append(decode_counts(axes[axis], encodings[axis], capacities[axis], kept))
     # What "all" keeps: everything in the blocks where the other axis keeps something.
     counts = [
         (capacity if other is None else np.where(other > 0, capacity, 0)) if own is None else own

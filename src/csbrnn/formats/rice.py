@@ -53,25 +53,30 @@ def encode_positions(positions: Positions) -> NDArray[np.uint8]:
     return np.concatenate([head, np.packbits(unary, bitorder="little"), low])
 
 
-def decode_positions(data: NDArray[np.uint8], places: int) -> Positions:
+def decode_positions(data: NDArray[np.uint8], places: int, most: int) -> Positions:
     """Return the positions that a stranger encoded, each below ``places``.
 
     Raises:
-        FormatError: They are malformed. What is allocated is bounded by a multiple of ``data``.
+        FormatError: They are malformed, or more than ``most``. What is allocated is 8 times the
+            size of ``data``, and some 40 bytes for each of ``most``.
     """
     if data.size < HEAD_NBYTES:
         raise FormatError(f"gaps must take at least {HEAD_NBYTES} bytes, not {data.size}")
     count, width = int.from_bytes(data[:4].tobytes(), "little"), int(data[4])
+    if count > most:
+        raise FormatError(f"gaps must hold at most {most} kept lines, not {count}")
     if width > MAX_WIDTH:
         raise FormatError(f"gaps must have at most {MAX_WIDTH} low bits, not {width}")
     unary_nbytes = data.size - HEAD_NBYTES - packed_nbytes(count, width)
     if unary_nbytes < packed_nbytes(count, 1):
         raise FormatError(f"{count} gaps of {width} low bits take more than {data.size} bytes")
     end = HEAD_NBYTES + unary_nbytes
-    ones = np.flatnonzero(np.unpackbits(data[HEAD_NBYTES:end], bitorder="little"))
+    unary = np.unpackbits(data[HEAD_NBYTES:end], bitorder="little")
+    held = int(np.count_nonzero(unary))  # before their places, which take 8 bytes each
+    ones = np.flatnonzero(unary) if held == count else np.zeros(0, np.int64)
     used = int(ones[-1]) + 1 if ones.size else 0
-    if ones.size != count or unary_nbytes != packed_nbytes(used, 1):
-        raise FormatError(f"gaps must end with the last of {count}, not hold {ones.size}")
+    if held != count or unary_nbytes != packed_nbytes(used, 1):
+        raise FormatError(f"gaps must end with the last of {count}, not hold {held}")
     low = unpack(data[end:], width, count).astype(np.int64)
     gaps = (np.diff(ones, prepend=-1) - 1 << width) + low
     # Before they are added up: sums of what is refused might overflow.
