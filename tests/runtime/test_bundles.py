@@ -25,7 +25,7 @@ def rng():
 def group(request, monkeypatch):
     """Makes bundles of strips of so many rows the cheapest way to tile any matrix."""
     monkeypatch.setattr(tiling, "GROUPS", (request.param,))
-    costs = Costs({16: 1e6}, 1e6, bundle=1, line={64: 1, 128: 1}, block=1e6)
+    costs = Costs({16: 1e6}, 1e6, bundle=1, line={64: 1, 128: 1}, block=1e6, block_tile=1e6)
     monkeypatch.setattr(tilings, "COSTS", dict.fromkeys(("fp32", "bf16"), costs))
     return request.param
 

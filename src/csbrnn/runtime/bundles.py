@@ -88,17 +88,19 @@ class Bundles:
         row = (_sets(first)[of][:, None] + np.arange(self.cut.group)[:, None])[:, :, None]
         there = (column >= 0) & (row < len(kept))  # the last strip may lack rows
         values = np.where(there, kept[np.minimum(row, len(kept) - 1), np.maximum(column, 0)], 0)
+        values = values.astype(np.float32).reshape(-1, STRIP)
         return [
             Section(
                 "bundles",
                 self.cut.group,
                 columns,
-                values.astype(np.float32).reshape(-1, STRIP),
+                values,
                 len(rows),
                 heads,
                 np.concatenate([numbers.reshape(-1), starts]),
                 windows=self.reach // STRIP,
                 lines=len(of),
+                paired=np.full(len(values), True),
             )
         ]
 

@@ -111,8 +111,9 @@ class Products:
         stored = section.values
         if precision.name == BF16.name:  # exact but for halves of subnormal numbers
             stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
-            if section.kind == "bundles":  # two columns side by side, to be read at once
-                stored = stored.reshape(-1, PAIR, layout.STRIP).transpose(0, 2, 1).copy()
+            if section.paired is not None:  # two columns side by side, to be read at once
+                pairs = stored[section.paired].reshape(-1, PAIR, layout.STRIP)
+                stored[section.paired] = pairs.transpose(0, 2, 1).reshape(-1, layout.STRIP)
         values = self._add_array(stored)
         return {
             # Fixed point runs on the fp32 kernels: its weights are fp32 numbers, exactly.

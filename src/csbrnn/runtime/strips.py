@@ -35,6 +35,8 @@ class Section:
         windows: Of blocks, the runs of 16 rows that masks cover; of bundles, those of 16 columns
             that a line reaches.
         lines: Of bundles.
+        paired: Which tiles are read two by two, where two of their weights fit four bytes. Shape:
+            (tiles,). None are if left out.
     """
 
     kind: Literal["dense", "strips", "bundles", "blocks"]
@@ -47,6 +49,7 @@ class Section:
     row: int = 0
     windows: int = 0
     lines: int = 0
+    paired: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,22 @@ class Strips:
         return numbers
 
     def tile(
-        self, kept: NDArray[np.float32], columns: tuple[int, int], share: int
+        self,
+        kept: NDArray[np.float32],
+        columns: tuple[int, int],
+        share: int,
+        *,
+        multiple: int = 1,
     ) -> list[Section]:
-        """Tile one share."""
+        """Tile one share.
+
+        Args:
+            kept: The rows' weights.
+            columns: (first, stop) of the matrix's columns that they are.
+            share: Its number.
+            multiple: What the tiles of a strip are to be a multiple of: 1 or, with strips of 8 or
+                16 rows, 2.
+        """
         mine = self.of_share(share)
         if mine.size == 0:
             return []
@@ -109,7 +125,7 @@ class Strips:
         heights = self.stops[mine] - starts
         wide = STRIP // self.group
         strip, column = np.nonzero(keep)
-        strip, column, shared = share_last(strip, column, wide)
+        strip, column, shared = share_last(strip, column, wide * multiple)
         # Row `rows` of `kept` does not exist: it stands for the rows that a short strip lacks.
         row = starts[strip][:, None] + np.arange(self.group)
         there = np.arange(self.group) < heights[strip][:, None]
@@ -119,4 +135,17 @@ class Strips:
         heads["row"], heads["rows"] = starts, heights
         heads["tiles"] = np.bincount(strip, minlength=starts.size) // wide
         indices = column.astype(np.uint16)
-        return [Section("strips", self.group, columns, values, starts.size, heads, indices)]
+        # Of 16 rows they have one column each: then an even number of them is read two by two.
+        paired = np.full(len(values), True) if multiple == 2 else None
+        return [
+            Section(
+                "strips",
+                self.group,
+                columns,
+                values,
+                starts.size,
+                heads,
+                indices,
+                paired=paired,
+            )
+        ]

@@ -66,6 +66,8 @@ def tile_matrix(
     rows: tuple[int, int],
     bounds: NDArray[np.int64],
     costs: Costs,
+    *,
+    even: bool = False,
 ) -> list[list[Section]]:
     """Tile some rows of a matrix, share by share.
 
@@ -75,6 +77,8 @@ def tile_matrix(
         rows: First and last + 1 of the rows to use.
         bounds: Rows, counted from the first, at which shares begin and end.
         costs: What tiles take.
+        even: Whether strips of 16 rows are to have an even number of tiles, so that where two
+            weights take four bytes each strip begins at a cache line.
 
     Returns:
         Each share's sections; rows counted from ``rows[0]``.
@@ -91,13 +95,18 @@ def tile_matrix(
                 partial(_dense, kept, columns, bounds),
             ),
             *(
-                _Way(cost * cuts[group].tiles, partial(cuts[group].tile, kept, columns))
+                _Way(
+                    cost * cuts[group].tiles,
+                    partial(
+                        cuts[group].tile, kept, columns, multiple=1 + (even and group == STRIP)
+                    ),
+                )
                 for group, cost in costs.tile.items()
             ),
         ]
         if isinstance(matrix, CSBMatrix) and width <= MAX_COLUMNS and matrix.row_group < STRIP:
             blocks = cut_blocks(matrix, rows, bounds)
-            price = costs.tile[STRIP] * blocks.tiles + costs.block * blocks.count
+            price = costs.block_tile * blocks.tiles + costs.block * blocks.count
             ways.append(_Way(price, partial(_blocks, matrix, blocks)))
         best = min(ways, key=lambda way: way.price)
         # Counting a bundle's lines takes longer than to see what they are at least.
@@ -148,12 +157,31 @@ def _dense(
         return []
     rows = np.zeros((strips * STRIP, kept.shape[1]), np.float32)
     rows[: stop - start] = kept[start:stop]
-    # Panels of four strips are interleaved column by column; the strips left over follow alone.
-    panels = strips // _PANEL * _PANEL * STRIP
-    values = np.concatenate(
-        [
-            part.reshape(-1, height, kept.shape[1]).transpose(0, 2, 1).reshape(-1, STRIP)
-            for part, height in ((rows[:panels], _PANEL * STRIP), (rows[panels:], STRIP))
-        ]
-    )
-    return [Section("dense", 16, columns, values, strips, row=start)]
+    # Panels of four strips are interleaved; the strips left over follow alone.
+    panels = strips // _PANEL * _PANEL
+    parts = [
+        _interleaved(part.reshape(-1, count, STRIP, kept.shape[1]))
+        for part, count in ((rows[: panels * STRIP], _PANEL), (rows[panels * STRIP :], 1))
+        if part.size
+    ]
+    values, paired = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return [Section("dense", 16, columns, values, strips, row=start, paired=paired)]
+
+
+def _interleaved(panels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Tile panels: two columns of one strip, of the next, ..; of an odd number the last one last.
+
+    Shape:
+        panels: (panels, strips, 16, columns)
+
+    Returns:
+        Tiles, and which of them lie two by two.
+    """
+    count, strips, _, columns = panels.shape
+    even = columns // PAIR * PAIR
+    tiles = panels.transpose(0, 3, 1, 2)
+    pairs = tiles[:, :even].reshape(count, even // PAIR, PAIR, strips, STRIP).swapaxes(2, 3)
+    pairs = pairs.reshape(count, even * strips, STRIP)
+    values = np.concatenate([pairs, tiles[:, even:].reshape(count, -1, STRIP)], axis=1)
+    paired = np.arange(values.shape[1]) < pairs.shape[1]
+    return values.reshape(-1, STRIP), np.tile(paired, count)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from csbrnn.compiler import GRUGates, LSTMGates, MatVec, Program
 from csbrnn.formats import CSBMatrix
-from csbrnn.numerics import FP32
+from csbrnn.numerics import BF16, FP32
 from csbrnn.runtime.barriers import join_sums
 from csbrnn.runtime.costs import COSTS
 from csbrnn.runtime.strips import Section
@@ -125,8 +125,9 @@ class Tilings:
         if matrix.precision.rounds_operand:
             return tile_int8_matrix(matrix, weights, rows, bounds, self._parts, self._costs)
         # Fixed point runs on the fp32 kernels.
-        costs = COSTS.get(matrix.precision.name, COSTS[FP32.name])
-        return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds, costs)
+        precision = matrix.precision.name
+        costs, even = COSTS.get(precision, COSTS[FP32.name]), precision == BF16.name
+        return tile_matrix(matrix.with_precision(FP32), weights, rows, bounds, costs, even=even)
 
     def _row_loads(self, term: MatVec) -> NDArray[np.float64]:
         matrix = self._matrices[term.matrix]

@@ -15,16 +15,6 @@
 
 #include "bits.h"
 
-/* A function whose callers give constants for its `unsigned` arguments, and each call of which must
- * have code of its own: left to itself gcc 12 made one loop of several, which decided at every line
- * which of them it was. With narrow vectors, whose lines take longer, its own choice is better
- * (measured, forced: AVX2 47 us for 43, and 180 KB of code for 99 in the baseline). */
-#if VL == 16
-#define SHAPED static inline __attribute__((always_inline))
-#else
-#define SHAPED static inline
-#endif
-
 static inline int32_t float_bits(float a) {
     int32_t bits;
     memcpy(&bits, &a, sizeof bits);

@@ -2,9 +2,8 @@
  * each, as kernels_sections.h is by kernels_product.h. */
 
 /* `lanes` is a constant: 1, 2 or 4. */
-static inline lanes_sum NAMED(lanes_fma)(lanes_sum s, unsigned lanes, unsigned group, unsigned piece,
-                                  const WEIGHT *values, lanes_in x, uint64_t c) {
-    const vf w = LOAD_WEIGHTS(values + piece * VL);
+static inline lanes_sum NAMED(lanes_add_tile)(lanes_sum s, unsigned lanes, unsigned group,
+                                       unsigned piece, vf w, lanes_in x, uint64_t c) {
     s.a = v_fma(w, tile_operand(group, x.a, c, piece), s.a);
     if (lanes > 1) s.b = v_fma(w, tile_operand(group, x.b, c, piece), s.b);
     if (lanes > 2) s.c = v_fma(w, tile_operand(group, x.c, c, piece), s.c);
@@ -12,27 +11,47 @@ static inline lanes_sum NAMED(lanes_fma)(lanes_sum s, unsigned lanes, unsigned g
     return s;
 }
 
+static inline lanes_sum NAMED(lanes_fma)(lanes_sum s, unsigned lanes, unsigned group, unsigned piece,
+                                  const WEIGHT *values, lanes_in x, uint64_t c) {
+    return NAMED(lanes_add_tile)(s, lanes, group, piece, LOAD_WEIGHTS(values + piece * VL), x, c);
+}
+
 /* As tiles_sum, for each lane. */
-static inline void NAMED(lanes_tiles)(unsigned group, unsigned lanes, size_t tiles, const WEIGHT *values,
-                               lanes_in x, const uint16_t *columns, tile *sums) {
+static inline void NAMED(lanes_tiles)(unsigned group, int paired, unsigned lanes, size_t tiles,
+                               const WEIGHT *values, lanes_in x, const uint16_t *columns,
+                               tile *sums) {
     const unsigned wide = CSBRNN_STRIP / group;
     for (unsigned p = 0; p < PIECES; p++) {
         lanes_sum a = lanes_zero(), b = a, c = a, d = a;
         const WEIGHT *v = values;
         const uint16_t *i = columns;
         size_t t = 0;
-#define ADD(sum, u) \
-    sum = NAMED(lanes_fma)(sum, lanes, group, p, v + (u) * CSBRNN_STRIP, x, tile_columns(i, u, wide))
+        vf w0, w1;
+#define ADD(sum, w, u) \
+    sum = NAMED(lanes_add_tile)(sum, lanes, group, p, w, x, tile_columns(i, u, wide))
+#define ADD_TWO(s, t, u)                                                  \
+    if (paired) LOAD_PAIRS(&w0, &w1, v + (u) * CSBRNN_STRIP, p);          \
+    else w0 = LOAD_WEIGHTS(v + (u) * CSBRNN_STRIP + p * VL),              \
+         w1 = LOAD_WEIGHTS(v + (u + 1) * CSBRNN_STRIP + p * VL);          \
+    ADD(s, w0, u);                                                        \
+    ADD(t, w1, u + 1);
         for (; t + 4 <= tiles; t += 4, v += 4 * CSBRNN_STRIP, i += 4 * wide) {
             if (CHAINS == 4) {
-                ADD(a, 0); ADD(b, 1); ADD(c, 2); ADD(d, 3);
+                ADD_TWO(a, b, 0) ADD_TWO(c, d, 2)
             } else if (CHAINS == 2) {
-                ADD(a, 0); ADD(b, 1); ADD(a, 2); ADD(b, 3);
+                ADD_TWO(a, b, 0) ADD_TWO(a, b, 2)
             } else {
-                ADD(a, 0); ADD(a, 1); ADD(a, 2); ADD(a, 3);
+                ADD_TWO(a, a, 0) ADD_TWO(a, a, 2)
             }
         }
+#undef ADD_TWO
 #undef ADD
+        if (paired && t + 2 <= tiles) {
+            LOAD_PAIRS(&w0, &w1, v, p);
+            a = NAMED(lanes_add_tile)(a, lanes, group, p, w0, x, i[0]);
+            a = NAMED(lanes_add_tile)(a, lanes, group, p, w1, x, i[1]);
+            t += 2, v += 2 * CSBRNN_STRIP, i += 2;
+        }
         for (; t < tiles; t++, v += CSBRNN_STRIP, i += wide) {
             uint64_t last = 0;
             memcpy(&last, i, 2 * wide);
@@ -65,7 +84,7 @@ static inline void NAMED(strips_lanes)(unsigned group, unsigned lanes, const csb
                                 lanes_in x, lanes_out y) {
     for (uint32_t k = 0; k < count; k++, head++) {
         tile sums[LANES];
-        NAMED(lanes_tiles)(group, lanes, head->tiles, values, x, columns, sums);
+        NAMED(lanes_tiles)(group, group == 16, lanes, head->tiles, values, x, columns, sums);
         for (unsigned l = 0; l < lanes && l < y.used; l++) {
             float *to = y.lane[l] + head->row;
 #if VL == 16
@@ -96,14 +115,14 @@ static inline void NAMED(blocks_lanes)(unsigned rows, unsigned lanes, unsigned w
             NAMED(lanes_tall)(lanes, n, v, x, columns, top);
             NAMED(lanes_tall)(lanes, n, v + CSBRNN_STRIP, x, columns, next);
         } else if (full == 1) {
-            NAMED(lanes_tiles)(16, lanes, n, v, x, columns, top);
+            NAMED(lanes_tiles)(16, 0, lanes, n, v, x, columns, top);
         }
         v += full * n * CSBRNN_STRIP;
         if (rest & 8) {
-            NAMED(lanes_tiles)(8, lanes, (n + 1) / 2, v, x, columns, eight);
+            NAMED(lanes_tiles)(8, 0, lanes, (n + 1) / 2, v, x, columns, eight);
             v += (n + 1) / 2 * CSBRNN_STRIP;
         }
-        if (rest & 4) NAMED(lanes_tiles)(4, lanes, (n + 3) / 4, v, x, columns, four);
+        if (rest & 4) NAMED(lanes_tiles)(4, 0, lanes, (n + 3) / 4, v, x, columns, four);
         for (unsigned l = 0; l < lanes && l < y.used; l++) {
             float *to = y.lane[l] + head->row;
 #if VL == 16
@@ -131,15 +150,15 @@ static inline void NAMED(blocks_lanes)(unsigned rows, unsigned lanes, unsigned w
     }
 }
 
-/* As dense_strips and dense_store, for DENSE_VECTORS or one vector of rows of each lane. */
-static inline void NAMED(dense_lanes)(unsigned vectors, unsigned lanes, size_t columns, size_t step,
-                               const WEIGHT *values, lanes_in x, lanes_out y) {
+/* As dense_strips and dense_store, for DENSE_VECTORS or one vector of rows of each lane, from row
+ * `row` on of the `rows` that lie interleaved. */
+static inline void NAMED(dense_lanes)(unsigned vectors, unsigned lanes, unsigned row, unsigned rows,
+                               size_t columns, const WEIGHT *values, lanes_in x, lanes_out y) {
     lanes_sum even = lanes_zero(), odd = even, even2 = even, odd2 = even;
-    const WEIGHT *v = values;
-#define COLUMN(sum, sum2, weights, at)                           \
+    const WEIGHT *v = values + row / 16 * 32;
+    vf w0, w1, v0 = v_set1(0.0f), v1 = v0;
+#define COLUMN(sum, sum2, w, w2, at)                             \
     do {                                                         \
-        const vf w = LOAD_WEIGHTS(weights);                            \
-        const vf w2 = LOAD_WEIGHTS((weights) + (vectors - 1) * VL);    \
         const vf xa = v_set1(x.a[at]);                           \
         sum.a = v_fma(w, xa, sum.a);                             \
         if (vectors > 1) sum2.a = v_fma(w2, xa, sum2.a);         \
@@ -157,13 +176,20 @@ static inline void NAMED(dense_lanes)(unsigned vectors, unsigned lanes, size_t c
         }                                                        \
     } while (0)
     size_t k = 0;
-    for (; k + 2 <= columns; k += 2, v += 2 * step) {
-        COLUMN(even, even2, v, k);
-        COLUMN(odd, odd2, v + step, k + 1);
+    for (; k + 2 <= columns; k += 2, v += 2 * rows) {
+        LOAD_PAIRS(&w0, &w1, v, row % 16 / VL);
+        if (vectors > 1) LOAD_PAIRS(&v0, &v1, v + 32, 0); /* 16 rows a vector */
+        COLUMN(even, even2, w0, v0, k);
+        COLUMN(odd, odd2, w1, v1, k + 1);
     }
     even = lanes_add(even, odd);
     if (vectors > 1) even2 = lanes_add(even2, odd2);
-    if (k < columns) COLUMN(even, even2, v, k);
+    if (k < columns) {
+        const WEIGHT *last = values + k * rows + row;
+        w0 = LOAD_WEIGHTS(last);
+        if (vectors > 1) v0 = LOAD_WEIGHTS(last + VL);
+        COLUMN(even, even2, w0, v0, k);
+    }
 #undef COLUMN
     const vf first[LANES] = {even.a, even.b, even.c, even.d};
     const vf second[LANES] = {even2.a, even2.b, even2.c, even2.d};
@@ -236,7 +262,7 @@ static inline void NAMED(dense_rows)(unsigned rows, size_t columns, const WEIGHT
             const lanes_in x = operands(lanes, l, count, source);
             const lanes_out y = results(lanes, l, count, destination + r);
 #define DENSE(n, ...) NAMED(dense_lanes)(vectors, n, __VA_ARGS__)
-            WITH_LANES(y.used, DENSE, columns, rows, values + r, x, y);
+            WITH_LANES(y.used, DENSE, r, rows, columns, values, x, y);
 #undef DENSE
         }
 }

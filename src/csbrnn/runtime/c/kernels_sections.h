@@ -1,7 +1,7 @@
 /* Sections of weights in one number format: included by kernels_product.h once for each.
  *
- * WEIGHT is the type of a stored weight, LOAD_WEIGHTS makes a vector of floats of it, and NAMED
- * tells the functions of the formats apart. */
+ * WEIGHT is the type of a stored weight, LOAD_WEIGHTS makes a vector of floats of it, LOAD_PAIRS two
+ * vectors of two tiles that lie together, and NAMED tells the functions of the formats apart. */
 
 /* sum + a tile of `group` rows times its operand; `c` packs its columns' numbers. */
 static inline tile NAMED(tile_fma)(tile sum, const WEIGHT *values, unsigned group,
@@ -15,26 +15,46 @@ static inline tile NAMED(tile_fma)(tile sum, const WEIGHT *values, unsigned grou
     return sum;
 }
 
-/* Sum of `tiles` tiles times their operands. The sums are four variables and not an array, which
- * gcc would keep in memory: twice the time. */
-static inline tile NAMED(tiles_sum)(unsigned group, size_t tiles, const WEIGHT *values,
-                                    const float *x, const uint16_t *columns) {
+/* The same of two tiles of 16 rows, of columns c and d, that lie together. */
+static inline void NAMED(tiles_fma)(tile *a, tile *b, const WEIGHT *values, vf c, vf d) {
+    for (unsigned p = 0; p < PIECES; p++) {
+        vf v, w;
+        LOAD_PAIRS(&v, &w, values, p);
+        a->piece[p] = v_fma(v, c, a->piece[p]);
+        b->piece[p] = v_fma(w, d, b->piece[p]);
+    }
+}
+
+/* Sum of `tiles` tiles times their operands; those of 16 rows lie two by two if `paired`. The sums
+ * are four variables and not an array, which gcc would keep in memory: twice the time. */
+SHAPED tile NAMED(tiles_sum)(unsigned group, int paired, size_t tiles, const WEIGHT *values,
+                             const float *x, const uint16_t *columns) {
     const unsigned wide = CSBRNN_STRIP / group;
     tile a = tile_zero(), b = a, c = a, d = a;
     size_t t = 0;
 #define ADD(sum, u)                                                \
     sum = NAMED(tile_fma)(sum, values + (u) * CSBRNN_STRIP, group, x, \
                           tile_columns(columns, u, wide))
+#define OPERAND(u) v_set1(x[tile_columns(columns, u, wide) & 0xffff])
+#define ADD_TWO(s, t, u)                                                                       \
+    if (paired) NAMED(tiles_fma)(&s, &t, values + (u) * CSBRNN_STRIP, OPERAND(u), OPERAND(u + 1)); \
+    else { ADD(s, u); ADD(t, u + 1); }
     for (; t + 4 <= tiles; t += 4, values += 4 * CSBRNN_STRIP, columns += 4 * wide) {
         if (CHAINS == 4) {
-            ADD(a, 0); ADD(b, 1); ADD(c, 2); ADD(d, 3);
+            ADD_TWO(a, b, 0) ADD_TWO(c, d, 2)
         } else if (CHAINS == 2) {
-            ADD(a, 0); ADD(b, 1); ADD(a, 2); ADD(b, 3);
+            ADD_TWO(a, b, 0) ADD_TWO(a, b, 2)
         } else {
-            ADD(a, 0); ADD(a, 1); ADD(a, 2); ADD(a, 3);
+            ADD_TWO(a, a, 0) ADD_TWO(a, a, 2)
         }
     }
+#undef ADD_TWO
+#undef OPERAND
 #undef ADD
+    if (paired && t + 2 <= tiles) {
+        NAMED(tiles_fma)(&a, &a, values, v_set1(x[columns[0]]), v_set1(x[columns[1]]));
+        t += 2, values += 2 * CSBRNN_STRIP, columns += 2;
+    }
     for (; t < tiles; t++, values += CSBRNN_STRIP, columns += wide) {
         uint64_t last = 0;
         memcpy(&last, columns, 2 * wide);
@@ -45,13 +65,13 @@ static inline tile NAMED(tiles_sum)(unsigned group, size_t tiles, const WEIGHT *
     return a;
 }
 
-static inline void NAMED(strips)(unsigned group, const csbrnn_section *s,
-                                 const unsigned char *image, const float *x, float *y) {
+SHAPED void NAMED(strips)(unsigned group, const csbrnn_section *s, const unsigned char *image,
+                          const float *x, float *y) {
     const csbrnn_strip_head *head = CSBRNN_ARRAY(csbrnn_strip_head, image, s->heads);
     const uint16_t *columns = CSBRNN_ARRAY(uint16_t, image, s->indices);
     const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
     for (uint32_t k = 0; k < s->count; k++, head++) {
-        tile sum = NAMED(tiles_sum)(group, head->tiles, values, x, columns);
+        tile sum = NAMED(tiles_sum)(group, group == 16, head->tiles, values, x, columns);
         float *to = y + head->row;
 #if VL == 16
         vf rows = group == 16  ? sum.piece[0]
@@ -68,15 +88,6 @@ static inline void NAMED(strips)(unsigned group, const csbrnn_section *s,
     }
 }
 
-/* Two columns, `step` floats apart, of a dense strip. */
-static inline void NAMED(dense_pair)(tile *even, tile *odd, const WEIGHT *values, size_t step,
-                                     vf x0, vf x1) {
-    for (unsigned p = 0; p < PIECES; p++) {
-        even->piece[p] = v_fma(LOAD_WEIGHTS(values + p * VL), x0, even->piece[p]);
-        odd->piece[p] = v_fma(LOAD_WEIGHTS(values + step + p * VL), x1, odd->piece[p]);
-    }
-}
-
 static inline void NAMED(dense_store)(float *y, tile even, tile odd, const WEIGHT *last, vf x) {
     for (unsigned p = 0; p < PIECES; p++) {
         vf sum = v_add(even.piece[p], odd.piece[p]);
@@ -85,32 +96,33 @@ static inline void NAMED(dense_store)(float *y, tile even, tile odd, const WEIGH
     }
 }
 
-/* `count` (a constant, up to 4) neighbouring strips of 16 rows with every column. Sums are single
- * variables, as in tiles_sum. */
-static inline void NAMED(dense_strips)(unsigned count, size_t columns, size_t step,
-                                       const WEIGHT *values, const float *x, float *y) {
+/* `count` (a constant, up to 4) strips of 16 rows with every column, from strip `first` on of the
+ * `strips` that lie interleaved. Sums are single variables, as in tiles_sum. */
+static inline void NAMED(dense_strips)(unsigned count, unsigned first, unsigned strips,
+                                       size_t columns, const WEIGHT *values, const float *x,
+                                       float *y) {
     tile a = tile_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
-    const WEIGHT *v = values;
-    for (size_t k = columns / 2; k > 0; k--, x += 2, v += 2 * step) {
+    const WEIGHT *v = values + 32 * first, *last = values + 16 * (columns / 2 * 2 * strips + first);
+    for (size_t k = columns / 2; k > 0; k--, x += 2, v += 32 * strips) {
         vf x0 = v_set1(x[0]), x1 = v_set1(x[1]);
-        NAMED(dense_pair)(&a, &b, v, step, x0, x1);
-        if (count > 1) NAMED(dense_pair)(&c, &d, v + 16, step, x0, x1);
-        if (count > 2) NAMED(dense_pair)(&e, &f, v + 32, step, x0, x1);
-        if (count > 3) NAMED(dense_pair)(&g, &h, v + 48, step, x0, x1);
+        NAMED(tiles_fma)(&a, &b, v, x0, x1);
+        if (count > 1) NAMED(tiles_fma)(&c, &d, v + 32, x0, x1);
+        if (count > 2) NAMED(tiles_fma)(&e, &f, v + 64, x0, x1);
+        if (count > 3) NAMED(tiles_fma)(&g, &h, v + 96, x0, x1);
     }
     const int odd = columns % 2 != 0;
-    vf last = odd ? v_set1(*x) : v_set1(0.0f);
-    NAMED(dense_store)(y, a, b, odd ? v : NULL, last);
-    if (count > 1) NAMED(dense_store)(y + 16, c, d, odd ? v + 16 : NULL, last);
-    if (count > 2) NAMED(dense_store)(y + 32, e, f, odd ? v + 32 : NULL, last);
-    if (count > 3) NAMED(dense_store)(y + 48, g, h, odd ? v + 48 : NULL, last);
+    vf operand = odd ? v_set1(*x) : v_set1(0.0f);
+    NAMED(dense_store)(y, a, b, odd ? last : NULL, operand);
+    if (count > 1) NAMED(dense_store)(y + 16, c, d, odd ? last + 16 : NULL, operand);
+    if (count > 2) NAMED(dense_store)(y + 32, e, f, odd ? last + 32 : NULL, operand);
+    if (count > 3) NAMED(dense_store)(y + 48, g, h, odd ? last + 48 : NULL, operand);
 }
 
 static inline size_t NAMED(dense_width)(size_t columns, size_t first) {
     return columns - first < DENSE_SUM ? columns - first : DENSE_SUM;
 }
 
-/* Panels of four strips come interleaved, column by column, so that they are one stream of reads
+/* Panels of four strips come interleaved, two columns at a time, so that they are one stream of reads
  * (four streams reach two thirds of the L2 cache's bandwidth); up to three strips follow alone. */
 static inline void NAMED(dense)(const csbrnn_section *s, const unsigned char *image,
                                 const float *x, float *y) {
@@ -121,18 +133,18 @@ static inline void NAMED(dense)(const csbrnn_section *s, const unsigned char *im
     for (; k + 4 <= s->count; k += 4, values += 4 * strip)
         for (unsigned j = 0; j < 4; j += DENSE_STRIPS)
             for (size_t c = 0; c < columns; c += DENSE_SUM)
-                NAMED(dense_strips)(DENSE_STRIPS, NAMED(dense_width)(columns, c), 64,
-                                    values + c * 64 + j * 16, x + c, y + (k + j) * 16);
+                NAMED(dense_strips)(DENSE_STRIPS, j, 4, NAMED(dense_width)(columns, c),
+                                    values + c * 64, x + c, y + (k + j) * 16);
     for (; k < s->count; k++, values += strip)
         for (size_t c = 0; c < columns; c += DENSE_SUM)
-            NAMED(dense_strips)(1, NAMED(dense_width)(columns, c), 16, values + c * 16, x + c,
+            NAMED(dense_strips)(1, 0, 1, NAMED(dense_width)(columns, c), values + c * 16, x + c,
                                 y + k * 16);
 }
 
 /* Blocks of one class: up to `rows` rows (a constant, a multiple of 4 up to 32). They are sorted by
  * their number of columns, so that the trip counts below change seldom and are predicted. */
-static inline void NAMED(blocks)(unsigned rows, const csbrnn_section *s,
-                                 const unsigned char *image, const float *x, float *y) {
+SHAPED void NAMED(blocks)(unsigned rows, const csbrnn_section *s, const unsigned char *image,
+                          const float *x, float *y) {
     const csbrnn_block_head *head = CSBRNN_ARRAY(csbrnn_block_head, image, s->heads);
     const uint16_t *columns = CSBRNN_ARRAY(uint16_t, image, s->indices);
     const WEIGHT *values = CSBRNN_ARRAY(WEIGHT, image, s->values);
@@ -159,15 +171,15 @@ static inline void NAMED(blocks)(unsigned rows, const csbrnn_section *s,
             part[1] = tile_add(part[1], odd[1]);
             parts = 2;
         } else if (full == 1) {
-            part[parts++] = NAMED(tiles_sum)(16, n, values, x, columns);
+            part[parts++] = NAMED(tiles_sum)(16, 0, n, values, x, columns);
             values += n * CSBRNN_STRIP;
         }
         if (rest & 8) {
-            part[parts++] = NAMED(tiles_sum)(8, (n + 1) / 2, values, x, columns);
+            part[parts++] = NAMED(tiles_sum)(8, 0, (n + 1) / 2, values, x, columns);
             values += (n + 1) / 2 * CSBRNN_STRIP;
         }
         if (rest & 4) {
-            part[parts++] = NAMED(tiles_sum)(4, (n + 3) / 4, values, x, columns);
+            part[parts++] = NAMED(tiles_sum)(4, 0, (n + 3) / 4, values, x, columns);
             values += (n + 3) / 4 * CSBRNN_STRIP;
         }
 #if VL == 16

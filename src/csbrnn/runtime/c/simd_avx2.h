@@ -12,7 +12,8 @@ static inline vf v_load_bf16(const uint16_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 static inline void v_split_bf16(vf *even, vf *odd, const uint16_t *p) {
-    const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __asm__("" : "+x"(both)); /* or gcc 12 loads it twice */
     *even = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
     *odd = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32((int)0xffff0000)));
 }

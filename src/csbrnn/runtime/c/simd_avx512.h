@@ -127,7 +127,8 @@ static inline void v_lookup(vf *even, vf *odd, const float *x, const uint16_t *n
 
 /* 32 numbers in bf16: those at even places, and those at odd ones. */
 static inline void v_split_bf16(vf *even, vf *odd, const uint16_t *p) {
-    const __m512i both = _mm512_loadu_si512(p);
+    __m512i both = _mm512_loadu_si512(p);
+    __asm__("" : "+v"(both)); /* or gcc 12 loads it twice, and loads are what bounds a product */
     *even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
     *odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000)));
 }
