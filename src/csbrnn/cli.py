@@ -11,7 +11,7 @@ import typer
 
 from csbrnn import __version__
 from csbrnn.cli_hw import hw
-from csbrnn.commands.json_file import Json, check_writable, write_result
+from csbrnn.commands.output_file import Json, check_writable, write_result
 from csbrnn.errors import ArgumentError, CsbrnnError
 from csbrnn.files import make_directory
 from csbrnn.optional import needed_for

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbrnn.commands.json_file import Json, check_writable, write_result
+from csbrnn.commands.output_file import Json, check_writable, write_result
 from csbrnn.errors import ArgumentError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from csbrnn.accelerator import Compiled, Trace, trace
 from csbrnn.errors import ArgumentError
-from csbrnn.files import make_directory
+from csbrnn.files import make_directory, replace_file
 
 __all__ = ["check_picture", "draw_timeline", "timeline_text"]
 
@@ -83,11 +83,10 @@ def draw_timeline(compiled: Compiled, before: Compiled, path: Path) -> str:
     bottom.set_xlabel("PEGroup")
     bottom.set_ylabel("words a step")
     bottom.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    kind = path.suffix[1:].lower()  # which the name does not say while it is written
     try:
         make_directory(path.parent)
-        figure.savefig(path, dpi=130)
-    except OSError as error:
-        raise ArgumentError(f"{path}: can't be written: {error.strerror}") from None
+        replace_file(path, lambda file: figure.savefig(file, dpi=130, format=kind))
     finally:
         pyplot.close(figure)
     return ""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from csbrnn.commands.vocabulary import NO_VOCABULARY, check_predicts, predicts, vocabulary_of
 from csbrnn.errors import ArgumentError
-from csbrnn.files import make_directory
+from csbrnn.files import make_directory, replace_file
 from csbrnn.model import Features, PackedModel
 from csbrnn.runtime import Engine
 from csbrnn.tasks.text import encode, read_text
@@ -151,12 +151,12 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
+    def write(file: Path) -> None:
+        with file.open("wb") as stream:  # np.save would add .npy to a name that lacks it
+            np.save(stream, array, allow_pickle=False)
+
     make_directory(path.parent)
-    try:
-        with path.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-    except OSError as error:
-        raise ArgumentError(f"{path}: can't be written: {error.strerror}") from None
+    replace_file(path, write)
 
 
 def generate(
