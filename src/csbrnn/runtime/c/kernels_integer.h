@@ -14,6 +14,7 @@
 #define CSBRNN_KERNELS_INTEGER_H
 
 #include "bits.h"
+#include "shaped.h"
 
 static inline int32_t float_bits(float a) {
     int32_t bits;

@@ -60,6 +60,16 @@ static inline lanes_in operands(float *const *lanes, size_t first, size_t count,
     return x;
 }
 
+/* Adds a tile's weights times each lane's operand. `lanes` is a constant: 1, 2 or 4. */
+SHAPED lanes_sum lanes_add_tile(lanes_sum s, unsigned lanes, unsigned group, unsigned piece, vf w,
+                                lanes_in x, uint64_t c) {
+    s.a = v_fma(w, tile_operand(group, x.a, c, piece), s.a);
+    if (lanes > 1) s.b = v_fma(w, tile_operand(group, x.b, c, piece), s.b);
+    if (lanes > 2) s.c = v_fma(w, tile_operand(group, x.c, c, piece), s.c);
+    if (lanes > 2) s.d = v_fma(w, tile_operand(group, x.d, c, piece), s.d);
+    return s;
+}
+
 /* Calls f(.., lanes, ..) with a constant. */
 #define WITH_LANES(used, f, ...)                   \
     do {                                           \
@@ -75,22 +85,26 @@ static inline size_t dense_columns(size_t columns, size_t first) {
 #define WEIGHT float
 #define LOAD_WEIGHTS v_load
 #define LOAD_PAIRS v_load_pairs
+#define PAIRED 0
 #define NAMED(function) function##_fp32
 #include "kernels_many_sections.h"
 #include "kernels_bundles.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
 #undef LOAD_PAIRS
+#undef PAIRED
 #undef NAMED
 #define WEIGHT uint16_t
 #define LOAD_WEIGHTS v_load_bf16
 #define LOAD_PAIRS v_load_bf16_pairs
+#define PAIRED 1
 #define NAMED(function) function##_bf16
 #include "kernels_many_sections.h"
 #include "kernels_bundles.h"
 #undef WEIGHT
 #undef LOAD_WEIGHTS
 #undef LOAD_PAIRS
+#undef PAIRED
 #undef NAMED
 
 /* One section; `format` is fp32 or bf16. */

@@ -1,19 +1,10 @@
 /* Sections of weights in one number format, for several vectors: included by kernels_many.h once for
- * each, as kernels_sections.h is by kernels_product.h. */
+ * each, as kernels_sections.h is by kernels_product.h. PAIRED says whether strips of 16 rows are read
+ * two tiles at a time. Of what is SHAPED and what is not, this choice was the fastest of five. */
 
-/* `lanes` is a constant: 1, 2 or 4. */
-static inline lanes_sum NAMED(lanes_add_tile)(lanes_sum s, unsigned lanes, unsigned group,
-                                       unsigned piece, vf w, lanes_in x, uint64_t c) {
-    s.a = v_fma(w, tile_operand(group, x.a, c, piece), s.a);
-    if (lanes > 1) s.b = v_fma(w, tile_operand(group, x.b, c, piece), s.b);
-    if (lanes > 2) s.c = v_fma(w, tile_operand(group, x.c, c, piece), s.c);
-    if (lanes > 2) s.d = v_fma(w, tile_operand(group, x.d, c, piece), s.d);
-    return s;
-}
-
-static inline lanes_sum NAMED(lanes_fma)(lanes_sum s, unsigned lanes, unsigned group, unsigned piece,
+SHAPED lanes_sum NAMED(lanes_fma)(lanes_sum s, unsigned lanes, unsigned group, unsigned piece,
                                   const WEIGHT *values, lanes_in x, uint64_t c) {
-    return NAMED(lanes_add_tile)(s, lanes, group, piece, LOAD_WEIGHTS(values + piece * VL), x, c);
+    return lanes_add_tile(s, lanes, group, piece, LOAD_WEIGHTS(values + piece * VL), x, c);
 }
 
 /* As tiles_sum, for each lane. */
@@ -28,13 +19,16 @@ static inline void NAMED(lanes_tiles)(unsigned group, int paired, unsigned lanes
         size_t t = 0;
         vf w0, w1;
 #define ADD(sum, w, u) \
-    sum = NAMED(lanes_add_tile)(sum, lanes, group, p, w, x, tile_columns(i, u, wide))
-#define ADD_TWO(s, t, u)                                                  \
-    if (paired) LOAD_PAIRS(&w0, &w1, v + (u) * CSBRNN_STRIP, p);          \
-    else w0 = LOAD_WEIGHTS(v + (u) * CSBRNN_STRIP + p * VL),              \
-         w1 = LOAD_WEIGHTS(v + (u + 1) * CSBRNN_STRIP + p * VL);          \
-    ADD(s, w0, u);                                                        \
-    ADD(t, w1, u + 1);
+    sum = lanes_add_tile(sum, lanes, group, p, w, x, tile_columns(i, u, wide))
+#define ADD_TWO(s, t, u)                                                    \
+    if (paired) {                                                           \
+        LOAD_PAIRS(&w0, &w1, v + (u) * CSBRNN_STRIP, p);                    \
+        ADD(s, w0, u);                                                      \
+        ADD(t, w1, u + 1);                                                  \
+    } else {                                                                \
+        ADD(s, LOAD_WEIGHTS(v + (u) * CSBRNN_STRIP + p * VL), u);           \
+        ADD(t, LOAD_WEIGHTS(v + (u + 1) * CSBRNN_STRIP + p * VL), u + 1);   \
+    }
         for (; t + 4 <= tiles; t += 4, v += 4 * CSBRNN_STRIP, i += 4 * wide) {
             if (CHAINS == 4) {
                 ADD_TWO(a, b, 0) ADD_TWO(c, d, 2)
@@ -48,8 +42,8 @@ static inline void NAMED(lanes_tiles)(unsigned group, int paired, unsigned lanes
 #undef ADD
         if (paired && t + 2 <= tiles) {
             LOAD_PAIRS(&w0, &w1, v, p);
-            a = NAMED(lanes_add_tile)(a, lanes, group, p, w0, x, i[0]);
-            a = NAMED(lanes_add_tile)(a, lanes, group, p, w1, x, i[1]);
+            a = lanes_add_tile(a, lanes, group, p, w0, x, i[0]);
+            a = lanes_add_tile(a, lanes, group, p, w1, x, i[1]);
             t += 2, v += 2 * CSBRNN_STRIP, i += 2;
         }
         for (; t < tiles; t++, v += CSBRNN_STRIP, i += wide) {
@@ -64,7 +58,7 @@ static inline void NAMED(lanes_tiles)(unsigned group, int paired, unsigned lanes
 }
 
 /* 16 of the 32 rows of blocks of that height: a tile every 32 floats, even and odd columns apart. */
-static inline void NAMED(lanes_tall)(unsigned lanes, size_t n, const WEIGHT *values, lanes_in x,
+SHAPED void NAMED(lanes_tall)(unsigned lanes, size_t n, const WEIGHT *values, lanes_in x,
                               const uint16_t *columns, tile *sums) {
     for (unsigned p = 0; p < PIECES; p++) {
         lanes_sum even = lanes_zero(), odd = even;
@@ -84,7 +78,7 @@ static inline void NAMED(strips_lanes)(unsigned group, unsigned lanes, const csb
                                 lanes_in x, lanes_out y) {
     for (uint32_t k = 0; k < count; k++, head++) {
         tile sums[LANES];
-        NAMED(lanes_tiles)(group, group == 16, lanes, head->tiles, values, x, columns, sums);
+        NAMED(lanes_tiles)(group, PAIRED && group == 16, lanes, head->tiles, values, x, columns, sums);
         for (unsigned l = 0; l < lanes && l < y.used; l++) {
             float *to = y.lane[l] + head->row;
 #if VL == 16
@@ -102,7 +96,7 @@ static inline void NAMED(strips_lanes)(unsigned group, unsigned lanes, const csb
     }
 }
 
-static inline void NAMED(blocks_lanes)(unsigned rows, unsigned lanes, unsigned windows,
+SHAPED void NAMED(blocks_lanes)(unsigned rows, unsigned lanes, unsigned windows,
                                 const csbrnn_block_head *head, uint32_t count,
                                 const WEIGHT *values, const uint16_t *columns, lanes_in x,
                                 lanes_out y) {

@@ -2,17 +2,6 @@
  * its SIMD header and then this file, which defines `csbrnn_kernels_<isa>`. No compiler flag is
  * involved, so `cc -O3 *.c` builds everything for every machine of an architecture. */
 
-/* A function whose callers give constants for its `unsigned` arguments, and each call of which must
- * have code of its own: left to itself gcc 12 made one loop of several, which decided at every line
- * which of them it was (measured: bf16 in 28.9 us for 27.4). With narrow vectors, whose lines take
- * longer, its own choice is better (measured, forced: AVX2 47 us for 43, and 180 KB of code for 99 in
- * the baseline). */
-#if VL == 16
-#define SHAPED static inline __attribute__((always_inline))
-#else
-#define SHAPED static inline
-#endif
-
 #include "kernels_math.h"
 #include "kernels_integer.h"
 #include "kernels_product.h"

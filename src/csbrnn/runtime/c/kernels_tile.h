@@ -3,6 +3,7 @@
 #define CSBRNN_KERNELS_TILE_H
 
 #include "bits.h"
+#include "shaped.h"
 
 #define PIECES (CSBRNN_STRIP / VL) /* vectors a tile */
 /* Sums in flight, to hide the latency of a fused multiply-add (4 cycles, two a cycle: 8 chains).
