@@ -13,6 +13,7 @@ from csbrnn.model import Features, Linear, PackedModel, quantize
 from csbrnn.numerics import INT8, scale_of
 from csbrnn.runtime import Engine, available_isas, build_image, layout, tiling_int8
 from csbrnn.runtime import tilings as runtime_tilings
+from csbrnn.runtime.costs import COSTS
 from csbrnn.runtime.library import library
 from csbrnn.runtime.tiling_int8 import DEFAULT_COSTS
 from csbrnn.runtime.tilings import Tilings
@@ -192,14 +193,17 @@ def test_every_cell(cell, precision, isa, rng):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_bf16_patterns(pattern, isa, rng):
+def test_bf16_patterns(pattern, isa, rng, monkeypatch):
     weight = models.csb(rng, 150, 170, *PATTERNS[pattern], 0.1)
     model = products(rng, weight, precision="bf16")
     for threads in (1, 3):
         models.assert_right(Engine(lower(model), threads, isa), rng)
-    if pattern != "free32":  # its blocks take longer in bf16 than strips, which take more bytes
-        fp32 = Engine(lower(products(rng, weight, precision=None)))
-        assert Engine(lower(model)).nbytes < fp32.nbytes
+    fp32, nbytes = lower(products(rng, weight, precision=None)), Engine(lower(model)).nbytes
+    if pattern == "free32":  # its blocks take longer in bf16 than strips, which take more bytes
+        assert models.kinds(lower(model)) == {("strips", 16)}
+        monkeypatch.setattr(runtime_tilings, "COSTS", {"fp32": COSTS["bf16"]})  # strips, too
+        assert models.kinds(fp32) == {("strips", 16)}
+    assert nbytes < Engine(fp32).nbytes
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -220,7 +224,7 @@ def test_bf16_strips_begin_at_cache_lines(isa, rng):
     weight = models.csb(rng, 160, 170, *PATTERNS["stripes16"], 0.05)
     dense = weight.to_dense()
     dense[:, 130:] = 0
-    dense[0:16, 130] = 2.0**-100 * rng.standard_normal(16)  # of every second strip the last one
+    dense[0:16, 130] = 2.0**-100 * rng.standard_normal(16)  # of two strips the last one
     dense[32:48, 130] = 1.0
     weight = CSBMatrix.from_dense(dense, (16, 64), 16)
     model = products(rng, weight, precision="bf16")

@@ -23,7 +23,7 @@ def share_last(
     Args:
         strip: Of each kept column, its strip; ascending.
         column: The columns.
-        wide: Columns a tile: 1, 2 or 4.
+        wide: Columns a tile, or of two tiles: 1, 2 or 4.
 
     Returns:
         Strips and columns with the copies, and the share of the weight that each one has.

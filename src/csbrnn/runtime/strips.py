@@ -107,7 +107,7 @@ class Strips:
         columns: tuple[int, int],
         share: int,
         *,
-        multiple: int = 1,
+        even: bool = False,
     ) -> list[Section]:
         """Tile one share.
 
@@ -115,8 +115,8 @@ class Strips:
             kept: The rows' weights.
             columns: (first, stop) of the matrix's columns that they are.
             share: Its number.
-            multiple: What the tiles of a strip are to be a multiple of: 1 or, with strips of 8 or
-                16 rows, 2.
+            even: Whether each strip is to have an even number of tiles. Of 16 rows they have one
+                column each, and two are read at once.
         """
         mine = self.of_share(share)
         if mine.size == 0:
@@ -125,7 +125,7 @@ class Strips:
         heights = self.stops[mine] - starts
         wide = STRIP // self.group
         strip, column = np.nonzero(keep)
-        strip, column, shared = share_last(strip, column, wide * multiple)
+        strip, column, shared = share_last(strip, column, 2 * wide if even else wide)
         # Row `rows` of `kept` does not exist: it stands for the rows that a short strip lacks.
         row = starts[strip][:, None] + np.arange(self.group)
         there = np.arange(self.group) < heights[strip][:, None]
@@ -135,8 +135,7 @@ class Strips:
         heads["row"], heads["rows"] = starts, heights
         heads["tiles"] = np.bincount(strip, minlength=starts.size) // wide
         indices = column.astype(np.uint16)
-        # Of 16 rows they have one column each: then an even number of them is read two by two.
-        paired = np.full(len(values), True) if multiple == 2 else None
+        paired = np.full(len(values), True) if even else None
         return [
             Section(
                 "strips",

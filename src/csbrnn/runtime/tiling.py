@@ -97,9 +97,7 @@ def tile_matrix(
             *(
                 _Way(
                     cost * cuts[group].tiles,
-                    partial(
-                        cuts[group].tile, kept, columns, multiple=1 + (even and group == STRIP)
-                    ),
+                    partial(cuts[group].tile, kept, columns, even=even and group == STRIP),
                 )
                 for group, cost in costs.tile.items()
             ),

@@ -1,6 +1,6 @@
 /* Sections of weights in one number format, for several vectors: included by kernels_many.h once for
  * each, as kernels_sections.h is by kernels_product.h. PAIRED says whether strips of 16 rows are read
- * two tiles at a time. Of what is SHAPED and what is not, this choice was the fastest of five. */
+ * two tiles at a time, as they must be in bf16; in fp32 they lie the same either way. Of what is SHAPED and what is not, this choice was the fastest of five. */
 
 SHAPED lanes_sum NAMED(lanes_fma)(lanes_sum s, unsigned lanes, unsigned group, unsigned piece,
                                   const WEIGHT *values, lanes_in x, uint64_t c) {
