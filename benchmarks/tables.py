@@ -7,6 +7,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is be
     python benchmarks/tables.py --goals    # print each goal of the engine, and what was reached
     python benchmarks/tables.py --measure  # first run every benchmark anew: half an hour, alone
     python benchmarks/tables.py --measure sr mt    # or some of them
+    python benchmarks/tables.py --machine sapphire_rapids ...    # the goals or results of another machine
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def demo() -> str:
     """The README's table: what ``csbrnn demo`` measured."""
-    result = _read("demo.json")
+    result = _read(RESULTS / "demo.json")
     dense, pruned = result["dense"], result["pruned"]
     settings, environment = result["settings"], result["bench"]["environment"]
     before, after = dense["bits_per_char"], pruned["bits_per_char"]
@@ -81,22 +82,27 @@ RUNS: dict[str, tuple[tuple[str, ...], float]] = {
 }
 """Case -> layouts, and seconds of measuring. Ours: some thirty turns for everyone."""
 
+MACHINES = {"zen4": "Zen 4", "sapphire_rapids": "Sapphire Rapids"}
+"""Folder of ``benchmarks/results`` -> machine. The first is that of all tables but the goals'."""
+FIRST = next(iter(MACHINES))
+
 
 def bench(case: str) -> str:
     """A page's table of one case: what ``csbrnn bench CASE`` measured."""
-    if not _bench_file(case).exists():
+    path = _bench_file(case)
+    if not path.exists():
         return f"Not measured yet: `python benchmarks/tables.py --measure {case}`."
-    return case_markdown(_read(_bench_file(case).name))
+    return case_markdown(_read(path))
 
 
 def goals() -> str:
-    """The engine's goals, and what was reached."""
-    return goals_markdown(_benches())
+    """The engine's goals, and what was reached on each machine."""
+    return goals_markdown({name: _benches(machine) for machine, name in MACHINES.items()})
 
 
-def peers() -> str:
-    """The README's table of engines."""
-    return peers_markdown(_benches())
+def peers(machine: str) -> str:
+    """A table of engines at their best on one machine."""
+    return peers_markdown(_benches(machine))
 
 
 STUDIES = ("char_lm", "char_long", "digits", "digits_long")
@@ -108,7 +114,7 @@ def study(name: str) -> str:
     path = RESULTS / f"study_{name}.json"
     if not path.exists():
         return f"Not run yet: `csbrnn study studies/{name}.toml`."
-    result = read_study(_read(path.name))
+    result = read_study(_read(path))
     parts = [no_loss_markdown(result), grid_markdown(result)]
     if (ROOT / "docs" / "pictures" / f"{name}.png").exists():
         parts.append(f"![Accuracy against rate, bits, time and bytes](pictures/{name}.png)")
@@ -117,7 +123,7 @@ def study(name: str) -> str:
 
 def levers() -> str:
     """What one setting or another does to a result: ``csbrnn study studies/char_levers.toml``."""
-    return grid_markdown(read_study(_read("study_char_levers.json")))
+    return grid_markdown(read_study(_read(RESULTS / "study_char_levers.json")))
 
 
 HARDWARE = {
@@ -129,34 +135,37 @@ HARDWARE = {
 
 def accelerator(name: str) -> str:
     """A table of what ``benchmarks/accelerator.py`` modelled and simulated."""
-    if not (RESULTS / "accelerator.json").exists():
+    path = RESULTS / "accelerator.json"
+    if not path.exists():
         return "Not modelled yet: `python benchmarks/accelerator.py`."
-    return HARDWARE[name](_read("accelerator.json"))
+    return HARDWARE[name](_read(path))
 
 
 def synthesis() -> str:
     """A table of what ``benchmarks/synthesis.py`` found."""
-    if not (RESULTS / "synthesis.json").exists():
+    path = RESULTS / "synthesis.json"
+    if not path.exists():
         return "Not synthesized yet: `python benchmarks/synthesis.py`."
-    return synthesis_markdown(_read("synthesis.json"))
+    return synthesis_markdown(_read(path))
 
 
 TABLES: dict[str, Callable[[], str]] = (
-    {"demo": demo, "peers": peers, "goals": goals, "synthesis": synthesis, "levers": levers}
+    {"demo": demo, "goals": goals, "synthesis": synthesis, "levers": levers}
+    | {"peers": partial(peers, FIRST)}
+    | {f"peers_{machine}": partial(peers, machine) for machine in MACHINES}
     | {f"bench_{case}": partial(bench, case) for case in RUNS}
     | {f"study_{name}": partial(study, name) for name in STUDIES}
     | {f"accelerator_{name}": partial(accelerator, name) for name in HARDWARE}
 )
 
 
-def measure(cases: list[str]) -> None:
+def measure(cases: list[str], machine: str) -> None:
     """Runs benchmarks and writes their result files."""
     from rich.console import Console
 
     from csbrnn.bench import CONTENDERS, MODES
     from csbrnn.commands.bench import bench_model
 
-    RESULTS.mkdir(exist_ok=True)
     for case in cases:
         layouts, seconds = RUNS[case]
         result = bench_model(
@@ -170,19 +179,21 @@ def measure(cases: list[str]) -> None:
             console=Console(),
         )
         text = json.dumps(result, indent=1) + "\n"
-        _bench_file(case).write_text(text, encoding="utf-8")
+        path = _bench_file(case, machine)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
-def _bench_file(case: str) -> Path:
-    return RESULTS / f"bench_{case}.json"
+def _bench_file(case: str, machine: str = FIRST) -> Path:
+    return RESULTS / machine / f"bench_{case}.json"
 
 
-def _benches() -> list[dict[str, Any]]:
-    return [_read(_bench_file(case).name) for case in RUNS if _bench_file(case).exists()]
+def _benches(machine: str) -> list[dict[str, Any]]:
+    return [_read(path) for case in RUNS if (path := _bench_file(case, machine)).exists()]
 
 
-def _read(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return result
 
 
@@ -194,11 +205,14 @@ def main() -> int:
     parser.add_argument(
         "--measure", nargs="*", choices=tuple(RUNS), metavar="CASE", help="run benchmarks first"
     )
+    parser.add_argument(
+        "--machine", choices=tuple(MACHINES), default=FIRST, help="where this is, or was, measured"
+    )
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        measure(arguments.measure or list(RUNS))
+        measure(arguments.measure or list(RUNS), arguments.machine)
     if arguments.goals:
-        print("\n".join(entry.line for entry in reached(_benches())))
+        print("\n".join(entry.line for entry in reached(_benches(arguments.machine))))
         return 0
     check = arguments.check
     stale = []

@@ -46,10 +46,21 @@ def test_peers_meet_at_their_fastest():
 
 
 def test_goals_are_a_table_even_before_anything_is_measured():
-    lines = goals_markdown([]).splitlines()
+    lines = goals_markdown({"one": [], "another": []}).splitlines()
 
+    assert lines[0] == "|  | goal | one | another |"
     assert lines[2] == (
         "| sr int8, block=16x64 row_group=16: faster than onnxruntime int8 | >= 16.0x "
-        "| not measured yet |  |"
+        "| not measured yet | not measured yet |"
     )
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_goals_that_a_machine_reaches_are_bold():
+    ours = row("csbrnn", 10.0, precision="int8", layout="block=16x64 row_group=16")
+    faster = {**RESULT.to_dict(), "rows": [*RESULT.to_dict()["rows"], {**vars(ours)}]}
+    lines = goals_markdown({"one": [faster], "another": [RESULT.to_dict()]}).splitlines()
+
+    assert lines[2].endswith(
+        "| >= 16.0x | **20.0x** (onnxruntime int8 200 us / csbrnn 10 us) | not measured yet |"
+    )

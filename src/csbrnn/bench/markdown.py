@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from csbrnn.bench.cases import SHAPES
-from csbrnn.bench.goals import fastest, reached
+from csbrnn.bench.goals import Reached, fastest, reached
 from csbrnn.bench.report import duration, one_line, short_layout
 from csbrnn.markdown import markdown_table
 
@@ -64,17 +64,27 @@ def case_markdown(result: Data) -> str:
     return "\n".join([table, "", *notes]).rstrip()
 
 
-def goals_markdown(results: Iterable[Data]) -> str:
-    """Each goal and what was reached."""
+def goals_markdown(machines: Mapping[str, Iterable[Data]]) -> str:
+    """Each goal, and what was reached on each machine: bold where it is enough.
+
+    Args:
+        machines: Name -> results.
+    """
+    columns = [reached(results) for results in machines.values()]
     rows = []
-    for entry in reached(results):
-        goal = entry.goal
+    for line in zip(*columns, strict=True):
+        goal = line[0].goal
         sign = "<" if goal.kind == "time" else ">="
-        verdict = "yes" if entry.met else "no" if entry.value is not None else ""
-        value = "not measured yet" if entry.value is None else goal.show(entry.value)
-        detail = f" ({entry.detail})" if entry.detail else ""
-        rows.append([goal.text, f"{sign} {goal.show(goal.target)}", f"{value}{detail}", verdict])
-    return markdown_table(["", "goal", "reached", ""], rows, "lrrl")
+        rows.append([goal.text, f"{sign} {goal.show(goal.target)}", *map(_reached, line)])
+    return markdown_table(["", "goal", *machines], rows, "lr")
+
+
+def _reached(entry: Reached) -> str:
+    if entry.value is None:
+        return "not measured yet"
+    mark = "**" * entry.met
+    compared = entry.detail.split(";")[0]  # the variants of peers are in tables of their own
+    return f"{mark}{entry.goal.show(entry.value)}{mark}" + f" ({compared})" * bool(compared)
 
 
 _PEERS: Final = {

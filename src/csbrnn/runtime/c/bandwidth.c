@@ -11,7 +11,9 @@
 
 #include "binding.h"
 
+/* As the engine's weights have them: see buffers.py. */
 #define LARGE_PAGE ((size_t)2 << 20)
+#define LARGE_FROM (LARGE_PAGE / 4)
 
 /* What all threads share. They begin when all of them are there, or not at all. */
 typedef struct {
@@ -93,9 +95,10 @@ double csbrnn_read_bandwidth(size_t nbytes, unsigned repeats, unsigned threads) 
     nbytes = (nbytes + 511) / 512 * 512;
     for (; readers && seconds && ready < threads; ready++) {
         void *data;
-        if (posix_memalign(&data, LARGE_PAGE, nbytes)) break;
+        const size_t whole = (nbytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+        if (posix_memalign(&data, LARGE_PAGE, whole)) break;
 #ifdef MADV_HUGEPAGE
-        if (nbytes >= LARGE_PAGE) madvise(data, nbytes, MADV_HUGEPAGE); /* as the engine's weights */
+        if (nbytes >= LARGE_FROM) madvise(data, whole, MADV_HUGEPAGE);
 #endif
         memset(data, 1, nbytes);
         readers[ready] = (reader){.team = &team, .data = data, .nbytes = nbytes,
