@@ -104,7 +104,7 @@ def test_dense_products_are_exact(shape, rng):
     assert_exact(products(rng, models.dense(rng, *shape)), xs)
 
 
-@pytest.fixture(params=[("strips", 16), ("strips", 8), *(("bundles", g) for g in (8, 4, 2, 1))],
+@pytest.fixture(params=[("strips", 16), ("strips", 8), *(("bundles", g) for g in (16, 8, 4, 2, 1))],
                 ids=lambda param: f"{param[0]}-{param[1]}")  # fmt: skip
 def only_strips(request, monkeypatch):
     """Makes strips of one kind and group the only ones that matrices are cut into."""
@@ -139,6 +139,8 @@ def test_strips_that_gates_and_threads_cut_short(only_strips, hidden, rng):
         expected = Engine(program, 1, isa)(xs)[0]
         for threads in (2, 3):
             np.testing.assert_array_equal(Engine(program, threads, isa)(xs)[0], expected)
+        pair = Engine(program, 1, isa)(np.stack([xs, xs[::-1]], axis=1))[0]
+        np.testing.assert_array_equal(pair[:, 0], expected)
         np.testing.assert_allclose(expected, run_program(program, xs)[0], atol=0.02)
 
 
@@ -422,7 +424,7 @@ def test_damaged_bundles_are_refused(damage, rng):
 
 @pytest.mark.parametrize(
     ("where", "field", "value"),
-    [("head", "lines", 1 << 20), ("section", "group", 3), ("section", "group", 16)],
+    [("head", "lines", 1 << 20), ("section", "group", 3), ("section", "group", 32)],
 )
 def test_bundles_that_no_kernel_has_are_refused(where, field, value, rng):
     assert_refused(rng, 4, "bundles", layout.BUNDLE_HEAD, where, field, value)

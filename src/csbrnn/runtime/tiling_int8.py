@@ -5,9 +5,9 @@ Four kinds of section, chosen by counting:
 - *dense*: strips of 16 rows with every column; four columns a tile;
 - *strips*: runs of 16 or 8 rows, each with the columns that any of its rows keeps. Four strips form
   a quad, whose tiles alternate; a tile has G rows, one after another, of 64 / G columns each;
-- *bundles*: the same of 8, 4, 2 or 1 rows, sixteen strips at a time; a tile has one row of each, of
-  4 columns. So scattered weights cost a look-up a tile, and whole rows of 8 or 4 an eighth or a
-  quarter of one;
+- *bundles*: the same of 16, 8, 4, 2 or 1 rows, sixteen strips at a time; a tile has one row of
+  each, of 4 columns. So scattered weights cost a look-up a tile, stripes of 16 rows a sixteenth of
+  one. Fewer columns are padded in quads, operands need no permutation in bundles;
 - *blocks*: the kernels of CSB blocks with free rows (`csbrnn.runtime.blocks_int8`).
 
 Numbers of strips' columns come in lines of 64 (`csbrnn.runtime.column_lines`), which are looked up
@@ -44,7 +44,10 @@ __all__ = [
 
 _TILE: Final = 64
 _StripKind = Literal["strips", "bundles"]
-_GROUPS: Final[Mapping[_StripKind, tuple[int, ...]]] = {"strips": (16, 8), "bundles": (8, 4, 2, 1)}
+_GROUPS: Final[Mapping[_StripKind, tuple[int, ...]]] = {
+    "strips": (16, 8),
+    "bundles": (16, 8, 4, 2, 1),
+}
 _STRIP_COST: Final = 0.4
 """Fixed cost of a strip, in tiles: the end of its sums."""
 

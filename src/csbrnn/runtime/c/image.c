@@ -178,7 +178,7 @@ static int check_int8_quads(checked *c, const csbrnn_section *s, const csbrnn_sp
 
 static int check_int8_bundles(checked *c, const csbrnn_section *s, const csbrnn_span *span) {
     uint64_t lines = 0;
-    if (s->group == 0 || s->group > 8 || s->group & (s->group - 1u)) return 0;
+    if (s->group == 0 || s->group > 16 || s->group & (s->group - 1u)) return 0;
     if (!check_lines(c, s)) return 0;
     if (!inside(c, s->heads, s->count, sizeof(csbrnn_bundle_head))) return 0;
     if (!spend(c, s->count * sizeof(csbrnn_bundle_head))) return 0;

@@ -116,7 +116,7 @@ enum {
     CSBRNN_STRIPS,    /* strips of `group` contiguous rows, each with its own columns */
     CSBRNN_BLOCKS,    /* up to `group` rows anywhere in 16 * windows, each its own columns */
     CSBRNN_SCALE,     /* int8: adds `count` rows' sums, scaled; if `windows`, leaves zeros */
-    CSBRNN_BUNDLES    /* strips as well, up to 8 rows, sixteen at a time */
+    CSBRNN_BUNDLES    /* strips as well, sixteen at a time: up to 8 rows, in int8 16 */
 };
 
 enum { CSBRNN_FP32 = 0, CSBRNN_BF16 = 1, CSBRNN_INT8 = 2 };
@@ -150,8 +150,8 @@ typedef struct {
     uint32_t row, rows, tiles, reserved;
 } csbrnn_strip_head;
 
-/* Sixteen strips of 8, 4, 2 or 1 rows form a bundle. A line has the next two columns of each strip, in
- * int8 four, and the weights of these columns row by row: of one row of every strip. */
+/* Sixteen strips of 8, 4, 2 or 1 rows, in int8 of 16, too, form a bundle. A line has the next two
+ * columns of each strip, in int8 four, and their weights row by row: of one row of every strip. */
 typedef struct {
     uint32_t row[16]; /* first of each; of those that the last bundle lacks NONE, in int8 a row behind all */
     uint32_t lines;

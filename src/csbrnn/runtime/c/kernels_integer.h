@@ -122,35 +122,50 @@ SHAPED void strips_int8(unsigned group, unsigned windows, unsigned lanes,
 #undef OF_OTHER
 #undef LINE_TILE
 
-/* Strips of up to 8 rows. A line finds operands for 16 of them, 4 each, which are multiplied as they
- * are: a tile has one row of each strip, and a lane belongs to one. */
-SHAPED void bundles_int8(unsigned group, unsigned windows, unsigned lanes,
-                         const csbrnn_section *s, const unsigned char *image, integer_lane one,
-                         integer_lane other) {
+/* Rows `first` .. `first + rows` of bundles' strips. A line finds operands for 16 strips, 4 each, which
+ * are multiplied as they are: a tile has one row of each strip, and a lane belongs to one. */
+SHAPED void bundle_rows(unsigned first, unsigned rows, unsigned group, unsigned windows,
+                        unsigned lanes, const csbrnn_section *s, const unsigned char *image,
+                        integer_lane one, integer_lane other) {
     const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
-    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
+    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values) + 64 * first;
+    int32_t *sums = one.sums + first, *others = other.sums + first;
     uint8_t buffer[2][64];
     size_t l = 0;
     for (uint32_t k = 0; k < s->count; k++, head++) {
-        const isum zero = isum_zero();
-        isum a0 = zero, a1 = zero, a2 = zero, a3 = zero, a4 = zero, a5 = zero, a6 = zero, a7 = zero;
-        isum b0 = zero, b1 = zero, b2 = zero, b3 = zero, b4 = zero, b5 = zero, b6 = zero, b7 = zero;
+        const isum z = isum_zero();
+        isum a0 = z, a1 = z, a2 = z, a3 = z, a4 = z, a5 = z, a6 = z, a7 = z;
+        isum b0 = z, b1 = z, b2 = z, b3 = z, b4 = z, b5 = z, b6 = z, b7 = z;
         for (const size_t stop = l + head->lines; l < stop; l++, w += 64 * (size_t)group) {
             const igathered x = i_gather(buffer[0], windows, one.x, &lines, l);
             const igathered y = lanes == 2 ? i_gather(buffer[1], windows, other.x, &lines, l) : x;
-#define ROW(r, a, b)                                                \
-    if (group > r) {                                                \
-        a = isum_dot_at(a, w + 64 * r, 1, x, 0, 1);                 \
-        if (lanes == 2) b = isum_dot_at(b, w + 64 * r, 1, y, 0, 1); \
-    }
+            /* Of one lane, b0 .. b7 are rows 8 .. 15; of two, the other's rows. */
+#define ROW(r, a, b)                                                          \
+    if (rows > r) a = isum_dot_at(a, w + 64 * r, 1, x, 0, 1);                 \
+    if (lanes == 1 && rows > r + 8) b = isum_dot_at(b, w + 64 * (r + 8), 1, x, 0, 1); \
+    if (lanes == 2 && rows > r) b = isum_dot_at(b, w + 64 * r, 1, y, 0, 1);
             ROW(0, a0, b0) ROW(1, a1, b1) ROW(2, a2, b2) ROW(3, a3, b3)
             ROW(4, a4, b4) ROW(5, a5, b5) ROW(6, a6, b6) ROW(7, a7, b7)
 #undef ROW
         }
-        i_store_bundle(one.sums, head->row, group, a0, a1, a2, a3, a4, a5, a6, a7);
-        if (lanes == 2)
-            i_store_bundle(other.sums, head->row, group, b0, b1, b2, b3, b4, b5, b6, b7);
+        const unsigned low = rows < 8 ? rows : 8;
+        if (rows > 8) i_store_bundle(sums + 8, head->row, 8, b0, b1, b2, b3, b4, b5, b6, b7);
+        i_store_bundle(sums, head->row, low, a0, a1, a2, a3, a4, a5, a6, a7);
+        if (lanes == 2) i_store_bundle(others, head->row, low, b0, b1, b2, b3, b4, b5, b6, b7);
+    }
+}
+
+/* Strips of up to 16 rows. Of 16, the upper 8 are stored first: what a short strip stores beyond its
+ * rows, the strip that these belong to overwrites, even where that one is in the same bundle. */
+SHAPED void bundles_int8(unsigned group, unsigned windows, unsigned lanes,
+                         const csbrnn_section *s, const unsigned char *image, integer_lane one,
+                         integer_lane other) {
+    if (group == 16 && (lanes == 2 || I_BUNDLE_ROWS == 8)) {
+        bundle_rows(8, 8, group, windows, lanes, s, image, one, other);
+        bundle_rows(0, 8, group, windows, lanes, s, image, one, other);
+    } else {
+        bundle_rows(0, group, group, windows, lanes, s, image, one, other);
     }
 }
 
@@ -270,7 +285,8 @@ static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
 #define APART static void
 #endif
 #define FOR_EACH_STRIP(do) \
-    do(strips, 16) do(strips, 8) do(bundles, 8) do(bundles, 4) do(bundles, 2) do(bundles, 1)
+    do(strips, 16) do(strips, 8) do(bundles, 16) do(bundles, 8) do(bundles, 4) do(bundles, 2) \
+    do(bundles, 1)
 #define FOR_EACH_BLOCK(do) do(4) do(8) do(12) do(16) do(20) do(24) do(28) do(32)
 
 #define OF_STRIPS(kind, group)                                                                \
@@ -294,6 +310,7 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
         case CSBRNN_DENSE * 64 + 16: dense_int8(1, s, image, lane, lane); break;
         case CSBRNN_STRIPS * 64 + 16: strips_16(s, image, lane); break;
         case CSBRNN_STRIPS * 64 + 8: strips_8(s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 16: bundles_16(s, image, lane); break;
         case CSBRNN_BUNDLES * 64 + 8: bundles_8(s, image, lane); break;
         case CSBRNN_BUNDLES * 64 + 4: bundles_4(s, image, lane); break;
         case CSBRNN_BUNDLES * 64 + 2: bundles_2(s, image, lane); break;
@@ -331,6 +348,7 @@ static int product_pair_int8(const csbrnn_frame *one, const csbrnn_frame *other,
         case CSBRNN_DENSE * 64 + 16: dense_int8(2, s, image, a, b); return 1;
         case CSBRNN_STRIPS * 64 + 16: strips_16_pair(s, image, a, b); return 1;
         case CSBRNN_STRIPS * 64 + 8: strips_8_pair(s, image, a, b); return 1;
+        case CSBRNN_BUNDLES * 64 + 16: bundles_16_pair(s, image, a, b); return 1;
         case CSBRNN_BUNDLES * 64 + 8: bundles_8_pair(s, image, a, b); return 1;
         case CSBRNN_BUNDLES * 64 + 4: bundles_4_pair(s, image, a, b); return 1;
         case CSBRNN_BUNDLES * 64 + 2: bundles_2_pair(s, image, a, b); return 1;

@@ -3,6 +3,7 @@
 #define CSBRNN_SIMD_INT8_AVX512_H
 
 #define I_OFFSET 128
+#define I_BUNDLE_ROWS 16
 
 typedef __m512i isum;
 

@@ -48,6 +48,8 @@ static inline vf i_take(int32_t *sums, const int32_t *offsets, size_t n, int cle
 
 #include "simd_int8_gather.h"
 
+#define I_BUNDLE_ROWS 8
+
 /* Sums of a strip: `group` rows of 16 / group neighbouring lanes. */
 #ifndef I_APART
 #define I_APART static inline
