@@ -7,7 +7,7 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; what is be
     python benchmarks/tables.py --goals    # print each goal of the engine, and what was reached
     python benchmarks/tables.py --measure  # first run every benchmark anew: half an hour, alone
     python benchmarks/tables.py --measure sr mt    # or some of them
-    python benchmarks/tables.py --machine sapphire_rapids ...    # the goals or results of another machine
+    python benchmarks/tables.py --machine sapphire_rapids --goals    # of another machine
 """
 
 from __future__ import annotations
