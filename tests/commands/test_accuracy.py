@@ -28,7 +28,7 @@ def test_a_text_in_bits_per_character(text_model, text, tmp_path):
     )
     assert done.exit_code == 0, done.output
     data = json.loads(found.read_text())
-    assert data["steps"] == 100
+    assert (data["sample_steps"], data["steps"]) == (20, 80)
     rows = data["precisions"]
     assert [(row["precision"], row["static"]) for row in rows] == [
         ("fp32", False),
@@ -61,6 +61,8 @@ def test_refusals(text_model, feature_model, text):
         measure_accuracy(quantize(text_model, "int8"), text)
     with pytest.raises(ArgumentError, match="carries no vocabulary"):
         measure_accuracy(feature_model, text)
+    with pytest.raises(ArgumentError, match="must have 3 steps or more, has 2"):
+        measure_accuracy(text_model, text, steps=2)
     with pytest.raises(ArgumentError, match="a precision must be one of"):
         measure_accuracy(text_model, text, precisions=["int4"])
 

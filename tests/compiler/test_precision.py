@@ -162,7 +162,8 @@ def test_nan_in_one_stream_stays_there():
 
 def test_report():
     model, xs = classifier(), np.random.default_rng(0).standard_normal((30, 2, 6))
-    report = precision_report(model, xs)
+    sample = np.random.default_rng(1).standard_normal((100, 6))
+    report = precision_report(model, xs, sample=sample)
     assert [(c.precision, c.static) for c in report] == [
         ("fp32", False),
         ("bf16", False),
@@ -180,6 +181,13 @@ def test_report():
         assert 0 < cost.mean_error < cost.largest_error < 0.05 * cost.reference_rms
         assert 0.9 < cost.same_choice <= 1
     assert fixed16.largest_error == fixed12.largest_error == 0  # for the same reason
+
+
+def test_static_scales_are_those_of_the_sample():
+    model, xs = classifier(), np.random.default_rng(0).standard_normal((30, 6))
+    (dynamic,) = precision_report(model, xs, precisions=["int8"])
+    _, static = precision_report(model, xs, sample=xs / 100, precisions=["int8"])
+    assert static.mean_error > 3 * dynamic.mean_error  # most inputs are beyond the scale
 
 
 def test_report_against_labels_of_the_caller():

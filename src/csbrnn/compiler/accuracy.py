@@ -48,19 +48,22 @@ def precision_report(
     xs: NDArray[Any],
     reference: NDArray[Any] | None = None,
     *,
+    sample: NDArray[Any] | None = None,
     precisions: Iterable[Precision | str] = tuple(PRECISIONS.values()),
     keep_fp32: Iterable[str] = (),
 ) -> list[PrecisionCost]:
     """Run a model in each precision over the same input and compare the outputs.
 
     Everything but the precision under test is exact (float64), so fp32 itself has an error only
-    against a ``reference`` of the caller's. int8 comes twice: with scales that follow each operand,
-    and with static ones.
+    against a ``reference`` of the caller's. With a ``sample`` int8 comes twice: with scales that
+    follow each operand, and with static ones.
 
     Args:
         model: The model, in fp32.
         xs: A sequence, or a batch of them, as for `run_program`.
         reference: What the outputs should be; left out, the outputs of ``model`` as it is.
+        sample: What static scales are fixed on, as for `calibrate`: other data than ``xs``, or they
+            look better than they are.
         precisions: Which to try.
         keep_fp32: As for `csbrnn.model.quantize`.
 
@@ -77,8 +80,8 @@ def precision_report(
     for precision in map(precision_of, precisions):
         quantized = quantize(model, precision, keep_fp32=keep_fp32)
         report.append(_cost(precision, quantized, xs, expected))
-        if precision.rounds_operand:
-            report.append(_cost(precision, calibrate(quantized, xs), xs, expected))
+        if precision.rounds_operand and sample is not None:
+            report.append(_cost(precision, calibrate(quantized, sample), xs, expected))
     return report
 
 
