@@ -124,12 +124,13 @@ SHAPED void strips_int8(unsigned group, unsigned windows, unsigned lanes,
 
 /* Rows `first` .. `first + rows` of bundles' strips. A line finds operands for 16 strips, 4 each, which
  * are multiplied as they are: a tile has one row of each strip, and a lane belongs to one. */
-SHAPED void bundle_rows(unsigned first, unsigned rows, unsigned group, unsigned windows,
-                        unsigned lanes, const csbrnn_section *s, const unsigned char *image,
-                        integer_lane one, integer_lane other) {
+SHAPED void bundles_int8(unsigned rows, unsigned windows, unsigned lanes, uint32_t first,
+                         const csbrnn_section *s, const unsigned char *image, integer_lane one,
+                         integer_lane other) {
     const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
     const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values) + 64 * first;
+    const size_t step = 64 * (size_t)s->group;
     int32_t *sums = one.sums + first, *others = other.sums + first;
     uint8_t buffer[2][64];
     size_t l = 0;
@@ -137,49 +138,43 @@ SHAPED void bundle_rows(unsigned first, unsigned rows, unsigned group, unsigned 
         const isum z = isum_zero();
         isum a0 = z, a1 = z, a2 = z, a3 = z, a4 = z, a5 = z, a6 = z, a7 = z;
         isum b0 = z, b1 = z, b2 = z, b3 = z, b4 = z, b5 = z, b6 = z, b7 = z;
-        for (const size_t stop = l + head->lines; l < stop; l++, w += 64 * (size_t)group) {
+        for (const size_t stop = l + head->lines; l < stop; l++, w += step) {
             const igathered x = i_gather(buffer[0], windows, one.x, &lines, l);
             const igathered y = lanes == 2 ? i_gather(buffer[1], windows, other.x, &lines, l) : x;
             /* Of one lane, b0 .. b7 are rows 8 .. 15; of two, the other's rows. */
-#define ROW(r, a, b)                                                          \
-    if (rows > r) a = isum_dot_at(a, w + 64 * r, 1, x, 0, 1);                 \
-    if (lanes == 1 && rows > r + 8) b = isum_dot_at(b, w + 64 * (r + 8), 1, x, 0, 1); \
+#define ROW(r, a, b)                                                                      \
+    if (rows > r) a = isum_dot_at(a, w + 64 * r, 1, x, 0, 1);                             \
+    if (lanes == 1 && rows > r + 8) b = isum_dot_at(b, w + 64 * (r + 8), 1, x, 0, 1);     \
     if (lanes == 2 && rows > r) b = isum_dot_at(b, w + 64 * r, 1, y, 0, 1);
             ROW(0, a0, b0) ROW(1, a1, b1) ROW(2, a2, b2) ROW(3, a3, b3)
             ROW(4, a4, b4) ROW(5, a5, b5) ROW(6, a6, b6) ROW(7, a7, b7)
 #undef ROW
         }
-        const unsigned low = rows < 8 ? rows : 8;
-        if (rows > 8) i_store_bundle(sums + 8, head->row, 8, b0, b1, b2, b3, b4, b5, b6, b7);
-        i_store_bundle(sums, head->row, low, a0, a1, a2, a3, a4, a5, a6, a7);
-        if (lanes == 2) i_store_bundle(others, head->row, low, b0, b1, b2, b3, b4, b5, b6, b7);
+#if I_BUNDLE_ROWS == 16
+        if (rows == 16) {
+            i_store_bundle16(sums, head->row, a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4,
+                             b5, b6, b7);
+            continue;
+        }
+#endif
+        i_store_bundle(sums, head->row, rows, a0, a1, a2, a3, a4, a5, a6, a7);
+        if (lanes == 2) i_store_bundle(others, head->row, rows, b0, b1, b2, b3, b4, b5, b6, b7);
     }
 }
 
-/* Strips of up to 16 rows. Of 16, the upper 8 are stored first: what a short strip stores beyond its
- * rows, the strip that these belong to overwrites, even where that one is in the same bundle. */
-SHAPED void bundles_int8(unsigned group, unsigned windows, unsigned lanes,
-                         const csbrnn_section *s, const unsigned char *image, integer_lane one,
-                         integer_lane other) {
-    if (group == 16 && (lanes == 2 || I_BUNDLE_ROWS == 8)) {
-        bundle_rows(8, 8, group, windows, lanes, s, image, one, other);
-        bundle_rows(0, 8, group, windows, lanes, s, image, one, other);
-    } else {
-        bundle_rows(0, group, group, windows, lanes, s, image, one, other);
-    }
+/* With the windows, too, as a constant. */
+SHAPED void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
+                      const unsigned char *image, integer_lane one, integer_lane other) {
+    if (s->windows == 8) strips_int8(group, 8, lanes, s, image, one, other);
+    else if (s->windows == 4) strips_int8(group, 4, lanes, s, image, one, other);
+    else strips_int8(group, 2, lanes, s, image, one, other);
 }
-
-/* `kind`_of: with the windows, too, as a constant. */
-#define OF_REACH(kind)                                                                        \
-    SHAPED void kind##_of(unsigned group, unsigned lanes, const csbrnn_section *s,            \
-                          const unsigned char *image, integer_lane one, integer_lane other) { \
-        if (s->windows == 8) kind##_int8(group, 8, lanes, s, image, one, other);              \
-        else if (s->windows == 4) kind##_int8(group, 4, lanes, s, image, one, other);         \
-        else kind##_int8(group, 2, lanes, s, image, one, other);                              \
-    }
-OF_REACH(strips)
-OF_REACH(bundles)
-#undef OF_REACH
+SHAPED void bundles_of(unsigned rows, unsigned lanes, uint32_t first, const csbrnn_section *s,
+                       const unsigned char *image, integer_lane one, integer_lane other) {
+    if (s->windows == 8) bundles_int8(rows, 8, lanes, first, s, image, one, other);
+    else if (s->windows == 4) bundles_int8(rows, 4, lanes, first, s, image, one, other);
+    else bundles_int8(rows, 2, lanes, first, s, image, one, other);
+}
 
 /* Panels of four strips alternate tile by tile, up to three strips follow. */
 static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const unsigned char *image,
@@ -284,15 +279,23 @@ static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
 #else
 #define APART static void
 #endif
-#define FOR_EACH_STRIP(do) \
-    do(strips, 16) do(strips, 8) do(bundles, 16) do(bundles, 8) do(bundles, 4) do(bundles, 2) \
-    do(bundles, 1)
+#define FOR_EACH_STRIP(do) do(16) do(8)
+#if I_BUNDLE_ROWS == 16
+#define FOR_EACH_BUNDLE(do) do(16) do(8) do(4) do(2) do(1)
+#else
+#define FOR_EACH_BUNDLE(do) do(8) do(4) do(2) do(1)
+#endif
 #define FOR_EACH_BLOCK(do) do(4) do(8) do(12) do(16) do(20) do(24) do(28) do(32)
 
-#define OF_STRIPS(kind, group)                                                                \
-    APART kind##_##group(const csbrnn_section *s, const unsigned char *image,                 \
+#define OF_STRIPS(group)                                                                      \
+    APART strips_##group(const csbrnn_section *s, const unsigned char *image,                 \
                          integer_lane lane) {                                                 \
-        kind##_of(group, 1, s, image, lane, lane);                                            \
+        strips_of(group, 1, s, image, lane, lane);                                            \
+    }
+#define OF_BUNDLES(rows)                                                                      \
+    APART bundles_##rows(uint32_t first, const csbrnn_section *s, const unsigned char *image, \
+                         integer_lane lane) {                                                 \
+        bundles_of(rows, 1, first, s, image, lane, lane);                                     \
     }
 #define OF_BLOCKS(rows)                                                                       \
     APART blocks_##rows(const csbrnn_section *s, const unsigned char *image,                  \
@@ -300,7 +303,20 @@ static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
         blocks_of(rows, s, image, lane);                                                      \
     }
 FOR_EACH_STRIP(OF_STRIPS)
+FOR_EACH_BUNDLE(OF_BUNDLES)
 FOR_EACH_BLOCK(OF_BLOCKS)
+
+/* Where 16 rows' sums are more than there are registers, 8 rows at a time: the upper ones first. What
+ * a short strip stores beyond its rows, the strip that these belong to overwrites then, even where
+ * that one is in the same bundle. */
+static void bundles_of_16(const csbrnn_section *s, const unsigned char *image, integer_lane lane) {
+#if I_BUNDLE_ROWS == 16
+    bundles_16(0, s, image, lane);
+#else
+    bundles_8(8, s, image, lane);
+    bundles_8(0, s, image, lane);
+#endif
+}
 
 /* Adds a section's share to y, or leaves it in the sums. */
 static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_section *s) {
@@ -310,11 +326,11 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
         case CSBRNN_DENSE * 64 + 16: dense_int8(1, s, image, lane, lane); break;
         case CSBRNN_STRIPS * 64 + 16: strips_16(s, image, lane); break;
         case CSBRNN_STRIPS * 64 + 8: strips_8(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 16: bundles_16(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 8: bundles_8(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 4: bundles_4(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 2: bundles_2(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 1: bundles_1(s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 16: bundles_of_16(s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 8: bundles_8(0, s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 4: bundles_4(0, s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 2: bundles_2(0, s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 1: bundles_1(0, s, image, lane); break;
         case CSBRNN_BLOCKS * 64 + 4: blocks_4(s, image, lane); break;
         case CSBRNN_BLOCKS * 64 + 8: blocks_8(s, image, lane); break;
         case CSBRNN_BLOCKS * 64 + 12: blocks_12(s, image, lane); break;
@@ -331,13 +347,21 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
 }
 
 #if CSBRNN_HAS_MANY
-#define OF_PAIRS(kind, group)                                                                 \
-    APART kind##_##group##_pair(const csbrnn_section *s, const unsigned char *image,          \
+#define OF_STRIP_PAIRS(group)                                                                 \
+    APART strips_##group##_pair(const csbrnn_section *s, const unsigned char *image,          \
                                 integer_lane one, integer_lane other) {                       \
-        kind##_of(group, 2, s, image, one, other);                                            \
+        strips_of(group, 2, s, image, one, other);                                            \
     }
-FOR_EACH_STRIP(OF_PAIRS)
-#undef OF_PAIRS
+#define OF_BUNDLE_PAIRS(rows)                                                                 \
+    APART bundles_##rows##_pair(uint32_t first, const csbrnn_section *s,                      \
+                                const unsigned char *image, integer_lane one,                 \
+                                integer_lane other) {                                         \
+        bundles_of(rows, 2, first, s, image, one, other);                                     \
+    }
+FOR_EACH_STRIP(OF_STRIP_PAIRS)
+OF_BUNDLE_PAIRS(8) OF_BUNDLE_PAIRS(4) OF_BUNDLE_PAIRS(2) OF_BUNDLE_PAIRS(1)
+#undef OF_STRIP_PAIRS
+#undef OF_BUNDLE_PAIRS
 
 /* A section of which two lanes share the weights; 0 if it is none. */
 static int product_pair_int8(const csbrnn_frame *one, const csbrnn_frame *other,
@@ -348,19 +372,24 @@ static int product_pair_int8(const csbrnn_frame *one, const csbrnn_frame *other,
         case CSBRNN_DENSE * 64 + 16: dense_int8(2, s, image, a, b); return 1;
         case CSBRNN_STRIPS * 64 + 16: strips_16_pair(s, image, a, b); return 1;
         case CSBRNN_STRIPS * 64 + 8: strips_8_pair(s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 16: bundles_16_pair(s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 8: bundles_8_pair(s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 4: bundles_4_pair(s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 2: bundles_2_pair(s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 1: bundles_1_pair(s, image, a, b); return 1;
+        case CSBRNN_BUNDLES * 64 + 16:
+            bundles_8_pair(8, s, image, a, b); /* as in bundles_of_16 */
+            bundles_8_pair(0, s, image, a, b);
+            return 1;
+        case CSBRNN_BUNDLES * 64 + 8: bundles_8_pair(0, s, image, a, b); return 1;
+        case CSBRNN_BUNDLES * 64 + 4: bundles_4_pair(0, s, image, a, b); return 1;
+        case CSBRNN_BUNDLES * 64 + 2: bundles_2_pair(0, s, image, a, b); return 1;
+        case CSBRNN_BUNDLES * 64 + 1: bundles_1_pair(0, s, image, a, b); return 1;
         default: return 0;
     }
 }
 #endif
 
 #undef FOR_EACH_STRIP
+#undef FOR_EACH_BUNDLE
 #undef FOR_EACH_BLOCK
 #undef OF_STRIPS
+#undef OF_BUNDLES
 #undef OF_BLOCKS
 #undef APART
 

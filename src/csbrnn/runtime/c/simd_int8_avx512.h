@@ -197,22 +197,62 @@ static inline void i_store_bundle(int32_t *sums, const uint32_t *row, unsigned g
         return;
     }
     transpose4(&a, &b, &c, &d);
-    if (group == 8) transpose4(&e, &f, &g, &h);
-#define STORE(strip, low, high, quarter)                                                        \
-    if (group == 2) i_store2(sums + row[strip], _mm512_extracti32x4_epi32(low, quarter));       \
-    else i_store4(sums + row[strip], _mm512_extracti32x4_epi32(low, quarter));                  \
-    if (group == 8) i_store4(sums + row[strip] + 4, _mm512_extracti32x4_epi32(high, quarter));
-#define STORE_QUARTER(quarter)          \
-    STORE(4 * quarter, a, e, quarter)     \
-    STORE(4 * quarter + 1, b, f, quarter) \
-    STORE(4 * quarter + 2, c, g, quarter) \
-    STORE(4 * quarter + 3, d, h, quarter)
+    if (group == 8) {
+        /* Quarters 0 and 1 of two registers in turns, and quarters 2 and 3: strips 4 w + k. */
+        const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+        const __m512i last = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+        transpose4(&e, &f, &g, &h);
+#define PAIR(low, high) \
+    {_mm512_permutex2var_epi64(low, first, high), _mm512_permutex2var_epi64(low, last, high)}
+        const __m512i pairs[4][2] = {PAIR(a, e), PAIR(b, f), PAIR(c, g), PAIR(d, h)};
+#undef PAIR
+        for (unsigned k = 0; k < 16; k++) {
+            const __m512i pair = pairs[k % 4][k / 8];
+            i_store8(sums + row[k], k / 4 % 2 ? _mm512_extracti64x4_epi64(pair, 1)
+                                              : _mm512_castsi512_si256(pair));
+        }
+        return;
+    }
+#define STORE(strip, four, quarter)                                                       \
+    if (group == 2) i_store2(sums + row[strip], _mm512_extracti32x4_epi32(four, quarter)); \
+    else i_store4(sums + row[strip], _mm512_extracti32x4_epi32(four, quarter));
+#define STORE_QUARTER(quarter)       \
+    STORE(4 * quarter, a, quarter)     \
+    STORE(4 * quarter + 1, b, quarter) \
+    STORE(4 * quarter + 2, c, quarter) \
+    STORE(4 * quarter + 3, d, quarter)
     STORE_QUARTER(0)
     STORE_QUARTER(1)
     STORE_QUARTER(2)
     STORE_QUARTER(3)
 #undef STORE_QUARTER
 #undef STORE
+}
+
+/* In four registers, quarters become registers. */
+static inline void transpose_quarters(__m512i *a, __m512i *b, __m512i *c, __m512i *d) {
+    const __m512i ab = _mm512_shuffle_i32x4(*a, *b, 0x88), ab2 = _mm512_shuffle_i32x4(*a, *b, 0xdd);
+    const __m512i cd = _mm512_shuffle_i32x4(*c, *d, 0x88), cd2 = _mm512_shuffle_i32x4(*c, *d, 0xdd);
+    *a = _mm512_shuffle_i32x4(ab, cd, 0x88);
+    *b = _mm512_shuffle_i32x4(ab2, cd2, 0x88);
+    *c = _mm512_shuffle_i32x4(ab, cd, 0xdd);
+    *d = _mm512_shuffle_i32x4(ab2, cd2, 0xdd);
+}
+
+/* The same of sixteen rows. */
+static inline void i_store_bundle16(int32_t *sums, const uint32_t *row, isum a, isum b, isum c,
+                                    isum d, isum e, isum f, isum g, isum h, isum i, isum j, isum k,
+                                    isum l, isum m, isum n, isum o, isum p) {
+    transpose4(&a, &b, &c, &d);
+    transpose4(&e, &f, &g, &h);
+    transpose4(&i, &j, &k, &l);
+    transpose4(&m, &n, &o, &p);
+    transpose_quarters(&a, &e, &i, &m);
+    transpose_quarters(&b, &f, &j, &n);
+    transpose_quarters(&c, &g, &k, &o);
+    transpose_quarters(&d, &h, &l, &p);
+    const __m512i strips[16] = {a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p};
+    for (unsigned strip = 0; strip < 16; strip++) isum_store(sums + row[strip], strips[strip]);
 }
 
 static inline void i_add16(int32_t *sums, __m512i rows) {
