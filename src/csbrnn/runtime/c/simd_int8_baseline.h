@@ -3,7 +3,8 @@
  * I_OFFSET is what operands carry beside their values: 0, or 128 where the machine multiplies
  * unsigned with signed bytes. isum is 16 sums in int32. A tile is `group` rows by 64 / group
  * columns, row by row, and one of a bundle a row of 64: isum_dot adds, to lane k, weights 4 k ..
- * 4 k + 3 times their operands. */
+ * 4 k + 3 times their operands. I_BUNDLE_ROWS, 8 or 16, is how many rows of a bundle's strips are
+ * summed at once; with 16 there is an i_store_bundle16. */
 #ifndef CSBRNN_SIMD_INT8_BASELINE_H
 #define CSBRNN_SIMD_INT8_BASELINE_H
 
