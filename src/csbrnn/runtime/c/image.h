@@ -122,8 +122,7 @@ enum {
 enum { CSBRNN_FP32 = 0, CSBRNN_BF16 = 1, CSBRNN_INT8 = 2 };
 
 /* Tiles of one kind and operand. Two numbers mean by the kind (docs/spec/program.md):
- *   columns   dense: its width; strips in fp32 and bf16: those of all strips together; strips in int8
- *             and bundles: their lines
+ *   columns   dense in fp32 and bf16: its width; strips in int8 and bundles: their lines
  *   windows   blocks: runs of 16 rows that masks cover; strips in int8 and bundles: how far a line
  *             looks, in 64 columns (in fp32 and bf16 in 16); scale: 1 to leave zeros */
 typedef struct {
