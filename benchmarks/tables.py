@@ -151,7 +151,6 @@ def synthesis() -> str:
 
 TABLES: dict[str, Callable[[], str]] = (
     {"demo": demo, "goals": goals, "synthesis": synthesis, "levers": levers}
-    | {"peers": partial(peers, FIRST)}
     | {f"peers_{machine}": partial(peers, machine) for machine in MACHINES}
     | {f"bench_{case}": partial(bench, case) for case in RUNS}
     | {f"study_{name}": partial(study, name) for name in STUDIES}

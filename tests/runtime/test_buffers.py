@@ -47,7 +47,7 @@ def test_a_kernel_without_large_pages_gives_small_ones(monkeypatch: pytest.Monke
 
 
 def mapping_of(buffer: np.ndarray) -> tuple[list[str], int, int]:
-    """What /proc says of the mapping in which a buffer lies: its flags, first and last address."""
+    """What /proc says of the mapping in which a buffer lies: its flags, begin and end."""
     inside = False
     begin = end = 0
     for line in SMAPS.read_text().splitlines():

@@ -280,11 +280,7 @@ static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
 #define APART static void
 #endif
 #define FOR_EACH_STRIP(do) do(16) do(8)
-#if I_BUNDLE_ROWS == 16
-#define FOR_EACH_BUNDLE(do) do(16) do(8) do(4) do(2) do(1)
-#else
-#define FOR_EACH_BUNDLE(do) do(8) do(4) do(2) do(1)
-#endif
+#define FOR_EACH_BUNDLE(do) do(8) do(4) do(2) do(1) /* 16: below */
 #define FOR_EACH_BLOCK(do) do(4) do(8) do(12) do(16) do(20) do(24) do(28) do(32)
 
 #define OF_STRIPS(group)                                                                      \
@@ -309,14 +305,15 @@ FOR_EACH_BLOCK(OF_BLOCKS)
 /* Where 16 rows' sums are more than there are registers, 8 rows at a time: the upper ones first. What
  * a short strip stores beyond its rows, the strip that these belong to overwrites then, even where
  * that one is in the same bundle. */
-static void bundles_of_16(const csbrnn_section *s, const unsigned char *image, integer_lane lane) {
 #if I_BUNDLE_ROWS == 16
-    bundles_16(0, s, image, lane);
+OF_BUNDLES(16)
 #else
-    bundles_8(8, s, image, lane);
-    bundles_8(0, s, image, lane);
-#endif
+static void bundles_16(uint32_t first, const csbrnn_section *s, const unsigned char *image,
+                       integer_lane lane) {
+    bundles_8(first + 8, s, image, lane);
+    bundles_8(first, s, image, lane);
 }
+#endif
 
 /* Adds a section's share to y, or leaves it in the sums. */
 static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_section *s) {
@@ -326,7 +323,7 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
         case CSBRNN_DENSE * 64 + 16: dense_int8(1, s, image, lane, lane); break;
         case CSBRNN_STRIPS * 64 + 16: strips_16(s, image, lane); break;
         case CSBRNN_STRIPS * 64 + 8: strips_8(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 16: bundles_of_16(s, image, lane); break;
+        case CSBRNN_BUNDLES * 64 + 16: bundles_16(0, s, image, lane); break;
         case CSBRNN_BUNDLES * 64 + 8: bundles_8(0, s, image, lane); break;
         case CSBRNN_BUNDLES * 64 + 4: bundles_4(0, s, image, lane); break;
         case CSBRNN_BUNDLES * 64 + 2: bundles_2(0, s, image, lane); break;
@@ -359,7 +356,7 @@ static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_secti
         bundles_of(rows, 2, first, s, image, one, other);                                     \
     }
 FOR_EACH_STRIP(OF_STRIP_PAIRS)
-OF_BUNDLE_PAIRS(8) OF_BUNDLE_PAIRS(4) OF_BUNDLE_PAIRS(2) OF_BUNDLE_PAIRS(1)
+FOR_EACH_BUNDLE(OF_BUNDLE_PAIRS)
 #undef OF_STRIP_PAIRS
 #undef OF_BUNDLE_PAIRS
 
@@ -373,7 +370,7 @@ static int product_pair_int8(const csbrnn_frame *one, const csbrnn_frame *other,
         case CSBRNN_STRIPS * 64 + 16: strips_16_pair(s, image, a, b); return 1;
         case CSBRNN_STRIPS * 64 + 8: strips_8_pair(s, image, a, b); return 1;
         case CSBRNN_BUNDLES * 64 + 16:
-            bundles_8_pair(8, s, image, a, b); /* as in bundles_of_16 */
+            bundles_8_pair(8, s, image, a, b); /* twice 16 sums, too, are more: as above */
             bundles_8_pair(0, s, image, a, b);
             return 1;
         case CSBRNN_BUNDLES * 64 + 8: bundles_8_pair(0, s, image, a, b); return 1;
