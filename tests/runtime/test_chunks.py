@@ -77,7 +77,7 @@ def test_every_instruction_is_there_once_and_after_what_it_needs(cell, rng):
     assert sorted(carried) == sorted(m for members in program.states.values() for m in members)
 
 
-def test_small_models_and_int8_have_no_chunk_list(rng):
+def test_small_models_have_no_chunk_list(rng, monkeypatch):
     from csbrnn.model import quantize
 
     def lists(packed):
@@ -89,6 +89,8 @@ def test_small_models_and_int8_have_no_chunk_list(rng):
     large = models.model(rng, hidden_size=64, input_size=64)
     assert lists(large) == 5  # product; two states, product, gates
     assert lists(quantize(large, "bf16")) == 5
-    assert lists(quantize(large, "int8")) == 0
+    assert lists(quantize(large, "int8")) == 0  # not that large
+    monkeypatch.setattr(image, "CHUNK_WEIGHTS_INT8", 64 * 4 * 64)
+    assert lists(quantize(large, "int8")) == 7  # two of them quantize
     assert lists(models.model(rng, hidden_size=16, input_size=16)) == 0
     assert image.CHUNK_WEIGHTS > 16 * 4 * 16

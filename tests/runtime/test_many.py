@@ -88,6 +88,20 @@ def test_every_class_of_blocks(rng):
         assert_same_bits(engine, rng, batch, 3)
 
 
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize(
+    "layout", [((64, 64), 1), ((1, 64), 1), ((8, 64), 8), ((16, 64), 16), None], ids=str
+)
+def test_int8_sections_of_several_stretches(isa, layout, rng, monkeypatch):
+    """More weights than lanes pass through at once, and more lanes than do so together."""
+    small_chunks(monkeypatch)
+    make = models.dense if layout is None else lambda r, m, n: models.csb(r, m, n, *layout, 0.3)
+    packed = models.model(rng, hidden_size=200, input_size=150, make=make)
+    engine = Engine(lower(quantize(packed, "int8")), isa=isa)
+    for batch in (None, 2, 7, 33):
+        assert_same_bits(engine, rng, batch, 3)
+
+
 def test_long_sequences_cross_chunks(rng):
     engine = models.engine_of(models.model(rng, hidden_size=64, input_size=64, num_layers=2))
     for steps in (31, 32, 33, 65, 100):

@@ -19,9 +19,10 @@ typedef struct csbrnn_kernels {
     /* Rows of one span of a product. */
     void (*product)(const csbrnn_frame *, const csbrnn_instruction *, const csbrnn_span *,
                     const csbrnn_section *);
-    /* The same for two memories; reads weights in int8 once, those of free rows excepted. */
-    void (*product_pair)(const csbrnn_frame *, const csbrnn_frame *, const csbrnn_instruction *,
-                         const csbrnn_span *, const csbrnn_section *);
+    /* The same for the memories of `count` lanes, which share the reading of weights in int8. The
+     * frame has none. */
+    void (*product_lanes)(const csbrnn_frame *, const csbrnn_instruction *, const csbrnn_span *,
+                          const csbrnn_section *, float *const *lanes, size_t count);
     /* Elements [first, last) of an instruction of `length` elements. */
     void (*lstm)(const csbrnn_frame *, const csbrnn_instruction *, size_t first, size_t last);
     void (*gru)(const csbrnn_frame *, const csbrnn_instruction *, size_t first, size_t last);

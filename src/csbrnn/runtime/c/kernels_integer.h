@@ -75,36 +75,42 @@ static inline integer_lane integer_lane_of(const csbrnn_section *s, float *memor
     return lane;
 }
 
-/* Tile `t` of each strip of a quad, of which `dot` has 16 columns each. */
-#define LINE_TILE(dot, t, a, b, c, d) \
-    QUAD_TILE(dot, t, a, b, c, d, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
-#define OF_ONE(sum, weights, group, at) isum_dot_at(sum, weights, group, x, at, whole)
-#define OF_OTHER(sum, weights, group, at) isum_dot_at(sum, weights, group, y, at, whole)
+/* Heads `first` .. `last` of a section (strips, if it is dense), and where their weights and lines lie. */
+typedef struct {
+    uint32_t first, last;
+    const int8_t *w, *w_end;
+    size_t line, line_end;
+} stretch;
+
+/* All of a section. Its ends are not looked for: only `next_stretch` needs them. */
+static inline stretch all_of(const csbrnn_section *s, const unsigned char *image) {
+    const stretch all = {0, s->count, CSBRNN_ARRAY(int8_t, image, s->values), NULL, 0, 0};
+    return all;
+}
+
+/* Tile `t` of each strip of a quad, of which i_dot_at has 16 columns each. */
+#define DOT_AT(sum, weights, group, at) isum_dot_at(sum, weights, group, x, at, whole)
+#define LINE_TILE(t) \
+    QUAD_TILE(DOT_AT, t, a, b, c, d, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
 /* `count` tiles of each strip, whose columns are those of line `l`. In a whole line `count`, and so
  * every tile's place, is a constant. */
-#define LINE(count, is_whole)                                                                  \
-    do {                                                                                       \
-        const int whole = is_whole;                                                            \
-        const igathered x = i_gather(buffer[0], windows, one.x, &lines, l);                    \
-        const igathered y = lanes == 2 ? i_gather(buffer[1], windows, other.x, &lines, l) : x; \
-        for (size_t t = 0; t < (count); t++) {                                                 \
-            LINE_TILE(OF_ONE, t, a, b, c, d);                                                  \
-            if (lanes == 2) LINE_TILE(OF_OTHER, t, e, f, g, h);                                \
-        }                                                                                      \
+#define LINE(count, is_whole)                                                 \
+    do {                                                                      \
+        const int whole = is_whole;                                           \
+        const igathered x = i_gather(buffer, windows, lane.x, &lines, l);     \
+        for (size_t t = 0; t < (count); t++) LINE_TILE(t);                    \
     } while (0)
 
-/* Of one lane or, each weight being read once, of two: `lanes` is a constant. */
-SHAPED void strips_int8(unsigned group, unsigned windows, unsigned lanes,
-                        const csbrnn_section *s, const unsigned char *image,
-                        integer_lane one, integer_lane other) {
-    const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads);
+SHAPED void strips_int8(unsigned group, unsigned windows, const csbrnn_section *s,
+                        const unsigned char *image, stretch at, integer_lane lane) {
+    const csbrnn_quad_head *head = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads) + at.first;
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
-    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
+    const int8_t *w = at.w;
     const size_t wide = 64 / group, each = CSBRNN_LINE_COLUMNS / wide; /* tiles a line */
-    uint8_t buffer[2][64];
-    size_t l = 0;
-    for (uint32_t k = 0; k < s->count; k++, head++) {
-        isum a = isum_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    uint8_t buffer[64];
+    size_t l = at.line;
+    for (uint32_t k = at.first; k < at.last; k++, head++) {
+        isum a = isum_zero(), b = a, c = a, d = a;
         size_t tiles = head->tiles;
         for (; tiles >= each; tiles -= each, w += 256 * each, l++) LINE(each, 1);
         if (tiles > 0) {
@@ -112,29 +118,28 @@ SHAPED void strips_int8(unsigned group, unsigned windows, unsigned lanes,
             w += 256 * tiles;
             l++;
         }
-        i_store_quad(one.sums, head->row, group, a, b, c, d);
-        if (lanes == 2) i_store_quad(other.sums, head->row, group, e, f, g, h);
+        i_store_quad(lane.sums, head->row, group, a, b, c, d);
     }
 }
 
 #undef LINE
-#undef OF_ONE
-#undef OF_OTHER
 #undef LINE_TILE
+#undef DOT_AT
 
 /* Rows `first` .. `first + rows` of bundles' strips. A line finds operands for 16 strips, 4 each, which
- * are multiplied as they are: a tile has one row of each strip, and a lane belongs to one. */
+ * are multiplied as they are: a tile has one row of each strip, and a lane of its sums belongs to one.
+ * Of one stream or, each weight being read once, of two: `lanes` is a constant. */
 SHAPED void bundles_int8(unsigned rows, unsigned windows, unsigned lanes, uint32_t first,
-                         const csbrnn_section *s, const unsigned char *image, integer_lane one,
-                         integer_lane other) {
-    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
+                         const csbrnn_section *s, const unsigned char *image, stretch at,
+                         integer_lane one, integer_lane other) {
+    const csbrnn_bundle_head *head = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads) + at.first;
     const csbrnn_lines lines = csbrnn_lines_of(image + s->indices, s->columns, windows);
-    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values) + 64 * first;
+    const int8_t *w = at.w + 64 * first;
     const size_t step = 64 * (size_t)s->group;
     int32_t *sums = one.sums + first, *others = other.sums + first;
     uint8_t buffer[2][64];
-    size_t l = 0;
-    for (uint32_t k = 0; k < s->count; k++, head++) {
+    size_t l = at.line;
+    for (uint32_t k = at.first; k < at.last; k++, head++) {
         const isum z = isum_zero();
         isum a0 = z, a1 = z, a2 = z, a3 = z, a4 = z, a5 = z, a6 = z, a7 = z;
         isum b0 = z, b1 = z, b2 = z, b3 = z, b4 = z, b5 = z, b6 = z, b7 = z;
@@ -163,26 +168,27 @@ SHAPED void bundles_int8(unsigned rows, unsigned windows, unsigned lanes, uint32
 }
 
 /* With the windows, too, as a constant. */
-SHAPED void strips_of(unsigned group, unsigned lanes, const csbrnn_section *s,
-                      const unsigned char *image, integer_lane one, integer_lane other) {
-    if (s->windows == 8) strips_int8(group, 8, lanes, s, image, one, other);
-    else if (s->windows == 4) strips_int8(group, 4, lanes, s, image, one, other);
-    else strips_int8(group, 2, lanes, s, image, one, other);
+SHAPED void strips_of(unsigned group, const csbrnn_section *s, const unsigned char *image,
+                      stretch at, integer_lane lane) {
+    if (s->windows == 8) strips_int8(group, 8, s, image, at, lane);
+    else if (s->windows == 4) strips_int8(group, 4, s, image, at, lane);
+    else strips_int8(group, 2, s, image, at, lane);
 }
 SHAPED void bundles_of(unsigned rows, unsigned lanes, uint32_t first, const csbrnn_section *s,
-                       const unsigned char *image, integer_lane one, integer_lane other) {
-    if (s->windows == 8) bundles_int8(rows, 8, lanes, first, s, image, one, other);
-    else if (s->windows == 4) bundles_int8(rows, 4, lanes, first, s, image, one, other);
-    else bundles_int8(rows, 2, lanes, first, s, image, one, other);
+                       const unsigned char *image, stretch at, integer_lane one,
+                       integer_lane other) {
+    if (s->windows == 8) bundles_int8(rows, 8, lanes, first, s, image, at, one, other);
+    else if (s->windows == 4) bundles_int8(rows, 4, lanes, first, s, image, at, one, other);
+    else bundles_int8(rows, 2, lanes, first, s, image, at, one, other);
 }
 
 /* Panels of four strips alternate tile by tile, up to three strips follow. */
-static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const unsigned char *image,
+static inline void dense_int8(unsigned lanes, const csbrnn_section *s, stretch at,
                               integer_lane one, integer_lane other) {
-    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
+    const int8_t *w = at.w;
     const size_t tiles = ((size_t)s->source_length + 3) / 4;
-    uint32_t k = 0, row = s->row;
-    for (; k + 4 <= s->count; k += 4, row += 64) {
+    uint32_t k = at.first, row = s->row + 16 * at.first;
+    for (; k + 4 <= at.last; k += 4, row += 64) {
         const uint32_t rows[4] = {row, row + 16, row + 32, row + 48};
         const unsigned group = 16;
         isum a = isum_zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
@@ -194,7 +200,7 @@ static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const uns
         i_store_quad(one.sums, rows, group, a, b, c, d);
         if (lanes == 2) i_store_quad(other.sums, rows, group, e, f, g, h);
     }
-    for (; k < s->count; k++, row += 16) {
+    for (; k < at.last; k++, row += 16) {
         isum a = isum_zero(), b = a;
         for (size_t t = 0; t < tiles; t++, w += 64) {
             a = isum_dot(a, w, 16, one.x + 4 * t);
@@ -212,16 +218,17 @@ static inline void dense_int8(unsigned lanes, const csbrnn_section *s, const uns
 /* Blocks of one class, `rows` (a multiple of 4 up to 32), whose masks reach over `windows` runs of
  * 16 rows: see blocks() of kernels_sections.h. */
 SHAPED void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s,
-                        const unsigned char *image, integer_lane lane) {
-    const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
-    const int8_t *w = CSBRNN_ARRAY(int8_t, image, s->values);
+                        const unsigned char *image, stretch at, integer_lane lane) {
+    const csbrnn_int8_block *head = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads) + at.first;
+    const int8_t *w = at.w;
     const unsigned full = rows / 16, rest = rows % 16;
+    const uint32_t count = at.last - at.first;
     uint8_t operands[2 * BLOCKS_AHEAD][64] = {{0}};
 #define FIND(k, of) i_compress(operands[k], lane.x + (of)->column, (of)->columns)
-    for (uint32_t k = 0; k < BLOCKS_AHEAD && k < s->count; k++) FIND(k, head + k);
-    for (uint32_t k = 0; k < s->count; k++, head++) {
+    for (uint32_t k = 0; k < BLOCKS_AHEAD && k < count; k++) FIND(k, head + k);
+    for (uint32_t k = 0; k < count; k++, head++) {
         isum a = isum_zero(), b = a, c = a, d = a;
-        const csbrnn_int8_block *later = k + BLOCKS_AHEAD < s->count ? head + BLOCKS_AHEAD : head;
+        const csbrnn_int8_block *later = k + BLOCKS_AHEAD < count ? head + BLOCKS_AHEAD : head;
         FIND((k + BLOCKS_AHEAD) % (2 * BLOCKS_AHEAD), later);
         const uint8_t *operand = operands[k % (2 * BLOCKS_AHEAD)];
         const size_t n = count_bits(head->columns);
@@ -243,9 +250,9 @@ SHAPED void blocks_int8(unsigned rows, unsigned windows, const csbrnn_section *s
 
 /* Windows are a constant where blocks are 64 rows high: unrolled, a block takes 2 cycles of 30 less. */
 SHAPED void blocks_of(unsigned rows, const csbrnn_section *s, const unsigned char *image,
-                      integer_lane lane) {
-    if (s->windows == 4) blocks_int8(rows, 4, s, image, lane);
-    else blocks_int8(rows, s->windows, s, image, lane);
+                      stretch at, integer_lane lane) {
+    if (s->windows == 4) blocks_int8(rows, 4, s, image, at, lane);
+    else blocks_int8(rows, s->windows, s, image, at, lane);
 }
 
 /* (scale * scales) * sums: rows of a product. */
@@ -283,20 +290,20 @@ static inline void scale_rows(float *y, int32_t *sums, const csbrnn_section *s,
 #define FOR_EACH_BUNDLE(do) do(8) do(4) do(2) do(1) /* 16: below */
 #define FOR_EACH_BLOCK(do) do(4) do(8) do(12) do(16) do(20) do(24) do(28) do(32)
 
-#define OF_STRIPS(group)                                                                      \
-    APART strips_##group(const csbrnn_section *s, const unsigned char *image,                 \
-                         integer_lane lane) {                                                 \
-        strips_of(group, 1, s, image, lane, lane);                                            \
+#define OF_STRIPS(group)                                                            \
+    APART strips_##group(const csbrnn_section *s, const unsigned char *image,       \
+                         stretch at, integer_lane lane) {                           \
+        strips_of(group, s, image, at, lane);                                       \
     }
-#define OF_BUNDLES(rows)                                                                      \
-    APART bundles_##rows(uint32_t first, const csbrnn_section *s, const unsigned char *image, \
-                         integer_lane lane) {                                                 \
-        bundles_of(rows, 1, first, s, image, lane, lane);                                     \
+#define OF_BUNDLES(rows)                                                            \
+    APART bundles_##rows(uint32_t first, const csbrnn_section *s,                   \
+                         const unsigned char *image, stretch at, integer_lane lane) { \
+        bundles_of(rows, 1, first, s, image, at, lane, lane);                       \
     }
-#define OF_BLOCKS(rows)                                                                       \
-    APART blocks_##rows(const csbrnn_section *s, const unsigned char *image,                  \
-                        integer_lane lane) {                                                  \
-        blocks_of(rows, s, image, lane);                                                      \
+#define OF_BLOCKS(rows)                                                             \
+    APART blocks_##rows(const csbrnn_section *s, const unsigned char *image,        \
+                        stretch at, integer_lane lane) {                            \
+        blocks_of(rows, s, image, at, lane);                                        \
     }
 FOR_EACH_STRIP(OF_STRIPS)
 FOR_EACH_BUNDLE(OF_BUNDLES)
@@ -309,75 +316,120 @@ FOR_EACH_BLOCK(OF_BLOCKS)
 OF_BUNDLES(16)
 #else
 static void bundles_16(uint32_t first, const csbrnn_section *s, const unsigned char *image,
-                       integer_lane lane) {
-    bundles_8(first + 8, s, image, lane);
-    bundles_8(first, s, image, lane);
+                       stretch at, integer_lane lane) {
+    bundles_8(first + 8, s, image, at, lane);
+    bundles_8(first, s, image, at, lane);
 }
 #endif
 
-/* Adds a section's share to y, or leaves it in the sums. */
-static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_section *s) {
-    const integer_lane lane = integer_lane_of(s, frame->memory);
-    const unsigned char *image = frame->image;
+/* Sums of a section's weights, for one lane. */
+static void sum_int8(const csbrnn_section *s, const unsigned char *image, stretch at,
+                     integer_lane lane) {
     switch (s->kind * 64u + s->group) {
-        case CSBRNN_DENSE * 64 + 16: dense_int8(1, s, image, lane, lane); break;
-        case CSBRNN_STRIPS * 64 + 16: strips_16(s, image, lane); break;
-        case CSBRNN_STRIPS * 64 + 8: strips_8(s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 16: bundles_16(0, s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 8: bundles_8(0, s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 4: bundles_4(0, s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 2: bundles_2(0, s, image, lane); break;
-        case CSBRNN_BUNDLES * 64 + 1: bundles_1(0, s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 4: blocks_4(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 8: blocks_8(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 12: blocks_12(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 16: blocks_16(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 20: blocks_20(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 24: blocks_24(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 28: blocks_28(s, image, lane); break;
-        case CSBRNN_BLOCKS * 64 + 32: blocks_32(s, image, lane); break;
-        case CSBRNN_SCALE * 64 + 16:
-            scale_rows(y, lane.sums, s, image, frame->memory[s->source]);
-            break;
+        case CSBRNN_DENSE * 64 + 16: dense_int8(1, s, at, lane, lane); break;
+        case CSBRNN_STRIPS * 64 + 16: strips_16(s, image, at, lane); break;
+        case CSBRNN_STRIPS * 64 + 8: strips_8(s, image, at, lane); break;
+        case CSBRNN_BUNDLES * 64 + 16: bundles_16(0, s, image, at, lane); break;
+        case CSBRNN_BUNDLES * 64 + 8: bundles_8(0, s, image, at, lane); break;
+        case CSBRNN_BUNDLES * 64 + 4: bundles_4(0, s, image, at, lane); break;
+        case CSBRNN_BUNDLES * 64 + 2: bundles_2(0, s, image, at, lane); break;
+        case CSBRNN_BUNDLES * 64 + 1: bundles_1(0, s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 4: blocks_4(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 8: blocks_8(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 12: blocks_12(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 16: blocks_16(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 20: blocks_20(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 24: blocks_24(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 28: blocks_28(s, image, at, lane); break;
+        case CSBRNN_BLOCKS * 64 + 32: blocks_32(s, image, at, lane); break;
         default: break; /* csbrnn_image_check lets nothing else through */
     }
 }
 
+/* Adds a section's share to y, or leaves it in the sums. */
+static void product_int8(const csbrnn_frame *frame, float *y, const csbrnn_section *s) {
+    const integer_lane lane = integer_lane_of(s, frame->memory);
+    if (s->kind == CSBRNN_SCALE)
+        scale_rows(y, lane.sums, s, frame->image, frame->memory[s->source]);
+    else sum_int8(s, frame->image, all_of(s, frame->image), lane);
+}
+
 #if CSBRNN_HAS_MANY
-#define OF_STRIP_PAIRS(group)                                                                 \
-    APART strips_##group##_pair(const csbrnn_section *s, const unsigned char *image,          \
-                                integer_lane one, integer_lane other) {                       \
-        strips_of(group, 2, s, image, one, other);                                            \
+#define OF_BUNDLE_PAIRS(rows)                                                       \
+    APART bundles_##rows##_pair(uint32_t first, const csbrnn_section *s,            \
+                                const unsigned char *image, stretch at,             \
+                                integer_lane one, integer_lane other) {             \
+        bundles_of(rows, 2, first, s, image, at, one, other);                       \
     }
-#define OF_BUNDLE_PAIRS(rows)                                                                 \
-    APART bundles_##rows##_pair(uint32_t first, const csbrnn_section *s,                      \
-                                const unsigned char *image, integer_lane one,                 \
-                                integer_lane other) {                                         \
-        bundles_of(rows, 2, first, s, image, one, other);                                     \
-    }
-FOR_EACH_STRIP(OF_STRIP_PAIRS)
 FOR_EACH_BUNDLE(OF_BUNDLE_PAIRS)
-#undef OF_STRIP_PAIRS
 #undef OF_BUNDLE_PAIRS
 
-/* A section of which two lanes share the weights; 0 if it is none. */
-static int product_pair_int8(const csbrnn_frame *one, const csbrnn_frame *other,
-                             const csbrnn_section *s) {
-    const integer_lane a = integer_lane_of(s, one->memory), b = integer_lane_of(s, other->memory);
-    const unsigned char *image = one->image;
+/* The same for two lanes. With quads that takes as long as one after the other, for their operands are
+ * what takes time; with blocks and 16 rows in one pass there are not the registers. */
+static void sum_pair_int8(const csbrnn_section *s, const unsigned char *image, stretch at,
+                          integer_lane one, integer_lane other) {
     switch (s->kind * 64u + s->group) {
-        case CSBRNN_DENSE * 64 + 16: dense_int8(2, s, image, a, b); return 1;
-        case CSBRNN_STRIPS * 64 + 16: strips_16_pair(s, image, a, b); return 1;
-        case CSBRNN_STRIPS * 64 + 8: strips_8_pair(s, image, a, b); return 1;
+        case CSBRNN_DENSE * 64 + 16: dense_int8(2, s, at, one, other); break;
+#if I_BUNDLE_ROWS != 16
         case CSBRNN_BUNDLES * 64 + 16:
-            bundles_8_pair(8, s, image, a, b); /* twice 16 sums, too, are more: as above */
-            bundles_8_pair(0, s, image, a, b);
-            return 1;
-        case CSBRNN_BUNDLES * 64 + 8: bundles_8_pair(0, s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 4: bundles_4_pair(0, s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 2: bundles_2_pair(0, s, image, a, b); return 1;
-        case CSBRNN_BUNDLES * 64 + 1: bundles_1_pair(0, s, image, a, b); return 1;
-        default: return 0;
+            bundles_8_pair(8, s, image, at, one, other); /* as in bundles_16 */
+            bundles_8_pair(0, s, image, at, one, other);
+            break;
+#endif
+        case CSBRNN_BUNDLES * 64 + 8: bundles_8_pair(0, s, image, at, one, other); break;
+        case CSBRNN_BUNDLES * 64 + 4: bundles_4_pair(0, s, image, at, one, other); break;
+        case CSBRNN_BUNDLES * 64 + 2: bundles_2_pair(0, s, image, at, one, other); break;
+        case CSBRNN_BUNDLES * 64 + 1: bundles_1_pair(0, s, image, at, one, other); break;
+        default: sum_int8(s, image, at, one); sum_int8(s, image, at, other); break;
+    }
+}
+
+/* Weights that stay in a first-level cache while all lanes pass through them, beside operands and
+ * sums; the last of a stretch may reach beyond. */
+#define STRETCH_NBYTES (16 << 10)
+
+/* The stretch that follows another one. */
+static stretch next_stretch(const csbrnn_section *s, const unsigned char *image, stretch at) {
+    const csbrnn_quad_head *quads = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads);
+    const csbrnn_bundle_head *bundles = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
+    const csbrnn_int8_block *blocks = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
+    const size_t line_tiles = s->group / 4u; /* of each strip of a quad */
+    at.first = at.last;
+    at.w = at.w_end;
+    at.line = at.line_end;
+    do {
+        const uint32_t k = at.last++;
+        size_t tiles, lines = 0;
+        if (s->kind == CSBRNN_DENSE) {
+            tiles = ((size_t)s->source_length + 3) / 4;
+        } else if (s->kind == CSBRNN_STRIPS) {
+            tiles = 4 * (size_t)quads[k].tiles;
+            lines = (quads[k].tiles + line_tiles - 1) / line_tiles;
+        } else if (s->kind == CSBRNN_BUNDLES) {
+            lines = bundles[k].lines;
+            tiles = lines * s->group;
+        } else {
+            tiles = csbrnn_int8_block_tiles(s->group, count_bits(blocks[k].columns));
+        }
+        at.w_end += 64 * tiles;
+        at.line_end += lines;
+        /* Of dense strips, four alternate. */
+    } while (at.last < s->count && (at.w_end - at.w < STRETCH_NBYTES ||
+                                    (s->kind == CSBRNN_DENSE && (at.last - at.first) % 4)));
+    return at;
+}
+
+/* Sums of a section's weights, for the memories of all lanes. */
+static void sum_lanes_int8(const csbrnn_section *s, const unsigned char *image,
+                           float *const *lanes, size_t count) {
+    stretch at = {0, 0, NULL, CSBRNN_ARRAY(int8_t, image, s->values), 0, 0};
+    while (at.last < s->count) {
+        at = next_stretch(s, image, at);
+        for (size_t l = 0; l < count; l += 2) {
+            const integer_lane one = integer_lane_of(s, lanes[l]);
+            if (l + 1 == count) sum_int8(s, image, at, one);
+            else sum_pair_int8(s, image, at, one, integer_lane_of(s, lanes[l + 1]));
+        }
     }
 }
 #endif

@@ -88,16 +88,21 @@ static void product(const csbrnn_frame *frame, const csbrnn_instruction *in,
 }
 
 #if CSBRNN_HAS_MANY
-static void product_pair(const csbrnn_frame *one, const csbrnn_frame *other,
-                         const csbrnn_instruction *in, const csbrnn_span *span,
-                         const csbrnn_section *section) {
-    begin_product(one, in, span);
-    begin_product(other, in, span);
-    for (uint32_t k = 0; k < span->sections; k++, section++) {
-        if (section->dtype == CSBRNN_INT8 && product_pair_int8(one, other, section)) continue;
-        add_section(one, in, span, section);
-        add_section(other, in, span, section);
+static void product_lanes(const csbrnn_frame *frame, const csbrnn_instruction *in,
+                          const csbrnn_span *span, const csbrnn_section *section,
+                          float *const *lanes, size_t count) {
+#define FOR_LANES(do)                                                                        \
+    for (size_t l = 0; l < count; l++) {                                                     \
+        const csbrnn_frame own = {frame->image, frame->constants, lanes[l]};                 \
+        do;                                                                                  \
     }
+    FOR_LANES(begin_product(&own, in, span))
+    for (uint32_t k = 0; k < span->sections; k++, section++) {
+        if (section->dtype == CSBRNN_INT8 && section->kind != CSBRNN_SCALE)
+            sum_lanes_int8(section, frame->image, lanes, count);
+        else FOR_LANES(add_section(&own, in, span, section))
+    }
+#undef FOR_LANES
 }
 #endif
 

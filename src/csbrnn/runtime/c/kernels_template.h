@@ -128,9 +128,9 @@ static void softmax(const csbrnn_frame *frame, const csbrnn_instruction *in) {
 
 #define INT8_ONLY(kernel) (CSBRNN_HAS_INT8 ? (kernel) : 0)
 #if !CSBRNN_HAS_MANY
-#define product_pair 0
+#define product_lanes 0
 #endif
 
 const csbrnn_kernels TABLE(ISA) = {
-    STRING(ISA), product, product_pair, lstm, gru, INT8_ONLY(lstm_sums), INT8_ONLY(gru_sums),
+    STRING(ISA), product, product_lanes, lstm, gru, INT8_ONLY(lstm_sums), INT8_ONLY(gru_sums),
     elementwise, softmax, INT8_ONLY(quantize)};

@@ -8,6 +8,9 @@
 /* Steps times streams of a chunk: enough for weights to be read seldom, few enough that the lanes'
  * memories stay in the second-level cache. */
 #define CHUNK_LANES 32u
+/* Lanes that go through products in int8 and their gates together: enough for weights to be read
+ * seldom, few enough that sums stay in the second-level cache. */
+#define CROWD 32u
 /* From here on streams alone share the weights well enough. */
 #define CHUNK_STREAMS 8u
 
@@ -130,22 +133,23 @@ static int product_at_once(const crew *c, const csbrnn_instruction *in, uint32_t
     return 1;
 }
 
-/* `instructions` for up to two lanes. */
-static void execute_pair(const crew *c, const csbrnn_instruction *in, uint32_t instructions,
-                         uint32_t part, float *const *lanes, size_t count) {
+/* `instructions` for up to CROWD lanes. */
+static void execute_crowd(const crew *c, const csbrnn_instruction *in, uint32_t instructions,
+                          uint32_t part, float *const *lanes, size_t count) {
     const csbrnn_model *model = c->task->model;
     const float *constants = CSBRNN_TABLE(float, model->image, constants);
-    const csbrnn_frame one = {model->image, constants, lanes[0]};
-    const csbrnn_frame other = {model->image, constants, lanes[count - 1]};
     for (uint32_t i = 0; i < instructions; i++, in++) {
-        if (in->opcode == CSBRNN_PRODUCT && count == 2) {
+        if (in->opcode == CSBRNN_PRODUCT && count > 1) {
+            const csbrnn_frame frame = {model->image, constants, NULL};
             const csbrnn_span *span = csbrnn_span_of(model->image, in, part);
             const csbrnn_section *section = csbrnn_sections_of(model->image, span);
-            model->kernels->product_pair(&one, &other, in, span, section);
+            model->kernels->product_lanes(&frame, in, span, section, lanes, count);
             continue;
         }
-        csbrnn_execute(model, &one, in, part);
-        if (count == 2) csbrnn_execute(model, &other, in, part);
+        for (size_t l = 0; l < count; l++) {
+            const csbrnn_frame frame = {model->image, constants, lanes[l]};
+            csbrnn_execute(model, &frame, in, part);
+        }
     }
 }
 
@@ -153,12 +157,13 @@ static void execute(const crew *c, const csbrnn_instruction *in, uint32_t instru
                     float *const *lanes, size_t count) {
     for (uint32_t part = c->worker->first_part; part < c->worker->last_part; part++) {
         if (instructions == 1 && count > 1 && product_at_once(c, in, part, lanes, count)) continue;
-        for (size_t l = 0; l < count; l += 2)
-            execute_pair(c, in, instructions, part, lanes + l, count - l < 2 ? 1 : 2);
+        for (size_t l = 0; l < count; l += CROWD)
+            execute_crowd(c, in, instructions, part, lanes + l,
+                          count - l < CROWD ? count - l : CROWD);
     }
 }
 
-/* Instructions from the first of `count` on that lanes go through pair by pair: products whose sums
+/* Instructions from the first of `count` on that lanes go through crowd by crowd: products whose sums
  * gates take, and these. Sums of all lanes would be too much for a cache. Such products are nobody
  * else's business, so that a barrier of the gates may as well come before them. */
 static uint32_t together(const csbrnn_instruction *in, uint32_t count) {
