@@ -1,4 +1,7 @@
-"""`Lane`: what one stream runs in: its memory, its input and output, and the call of a step."""
+"""What streams run in: their memory, input and output.
+
+`Lane` is that of one stream, with the call of a step, and `Lanes` that of a batch.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from csbrnn.compiler import Stream
 from csbrnn.runtime.buffers import aligned
 from csbrnn.runtime.library import Call, Model, bound_step
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "Lanes", "addresses"]
 
 
 class Lane:
@@ -42,3 +45,37 @@ class Lane:
         places = (memory.ctypes.data, self.x.ctypes.data, self.y.ctypes.data)
         self._record = Call(model, pool, *places)  # the model's fields are copied
         self.step: Callable[[], int] = bound_step(self._record)
+
+
+class Lanes:
+    """Buffers for a step of several streams.
+
+    Args:
+        count: Streams.
+        stride: Bytes from one's memory to the next one's.
+        nbytes: Of each one's states, at its memory's start.
+        source: The model's input.
+        width: Of its output.
+
+    Attributes:
+        x: Inputs, (count, input).
+        y: Outputs, (count, output) float32.
+        states: All states, (count, floats).
+        pointers: Where the addresses of all memories, inputs and outputs are.
+    """
+
+    def __init__(self, count: int, stride: int, nbytes: int, source: Stream, width: int) -> None:
+        memories = aligned(count * stride).view(np.float32).reshape(count, stride // 4)
+        x = aligned(count * 4 * source.width).view(source.dtype)
+        self.x: NDArray[Any] = x.reshape(count, source.width)
+        y = aligned(count * 4 * width).view(np.float32)
+        self.y: NDArray[np.float32] = y.reshape(count, width)
+        self.states: NDArray[np.float32] = memories[:, : nbytes // 4]
+        self._places = [addresses(array) for array in (memories, self.x, self.y)]
+        self.pointers: tuple[int, ...] = tuple(place.ctypes.data for place in self._places)
+
+
+def addresses(array: NDArray[Any]) -> NDArray[np.uintp]:
+    """Return where each element of the first axis begins."""
+    steps = np.arange(len(array)) * array.strides[0]
+    return (array.ctypes.data + steps).astype(np.uintp)
