@@ -52,10 +52,10 @@ CHUNK_WEIGHTS: Final = 4096
 16 units (1024 weights) loses 30%, one of 64 (16384) gains 15%."""
 
 CHUNK_WEIGHTS_INT8: Final = 1_000_000
-"""The same in int8, where only weights that do not fit a core's own cache are worth it: the sums of
-products that go ahead are scaled and stored, not taken by gates. Measured on Sapphire Rapids (2 MB
-of L2): of 0.98 million weights, 0.36 of which go ahead, a step takes 29 us for 22; of 3 million
-(1.5) 107 for 226, of 13 million (4.8) 665 for 1050."""
+"""The same in int8, for each thread. Only weights that do not fit a core's own cache are worth it:
+the sums of products that go ahead are scaled and stored, not taken by gates. Measured on Sapphire
+Rapids (2 MB of L2): of 0.98 million weights, 0.36 of which go ahead, a step takes 29 us for 22; of
+3 million (1.5) 107 for 226, of 13 million (4.8) 665 for 1050."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,8 @@ class _ImageBuilder:
             matrix = self._matrices[name]
             weights = int(matrix.multiplied) * (stop - start) // matrix.shape[0]
             spared[matrix.precision.rounds_operand] += weights
-        return spared[False] >= CHUNK_WEIGHTS or spared[True] >= CHUNK_WEIGHTS_INT8
+        cached = CHUNK_WEIGHTS_INT8 * self._parts  # each core has its own part in its own cache
+        return spared[False] >= CHUNK_WEIGHTS or spared[True] >= cached
 
     def _instruction(self, sum_: list[Instruction]) -> dict[str, int]:
         code, opcodes = sum_[0], layout.OPCODES
