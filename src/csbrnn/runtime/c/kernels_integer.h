@@ -390,26 +390,25 @@ static void sum_pair_int8(const csbrnn_section *s, const unsigned char *image, s
 
 /* The stretch that follows another one. */
 static stretch next_stretch(const csbrnn_section *s, const unsigned char *image, stretch at) {
-    const csbrnn_quad_head *quads = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads);
-    const csbrnn_bundle_head *bundles = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads);
-    const csbrnn_int8_block *blocks = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads);
-    const size_t line_tiles = s->group / 4u; /* of each strip of a quad */
     at.first = at.last;
     at.w = at.w_end;
     at.line = at.line_end;
     do {
         const uint32_t k = at.last++;
         size_t tiles, lines = 0;
-        if (s->kind == CSBRNN_DENSE) {
+        if (s->kind == CSBRNN_DENSE) { /* which has no heads: what `heads` says was not checked */
             tiles = ((size_t)s->source_length + 3) / 4;
         } else if (s->kind == CSBRNN_STRIPS) {
-            tiles = 4 * (size_t)quads[k].tiles;
-            lines = (quads[k].tiles + line_tiles - 1) / line_tiles;
+            const uint32_t each = CSBRNN_ARRAY(csbrnn_quad_head, image, s->heads)[k].tiles;
+            const size_t line_tiles = s->group / 4u; /* of each strip of a quad */
+            tiles = 4 * (size_t)each;
+            lines = (each + line_tiles - 1) / line_tiles;
         } else if (s->kind == CSBRNN_BUNDLES) {
-            lines = bundles[k].lines;
+            lines = CSBRNN_ARRAY(csbrnn_bundle_head, image, s->heads)[k].lines;
             tiles = lines * s->group;
         } else {
-            tiles = csbrnn_int8_block_tiles(s->group, count_bits(blocks[k].columns));
+            const csbrnn_int8_block *block = CSBRNN_ARRAY(csbrnn_int8_block, image, s->heads) + k;
+            tiles = csbrnn_int8_block_tiles(s->group, count_bits(block->columns));
         }
         at.w_end += 64 * tiles;
         at.line_end += lines;
