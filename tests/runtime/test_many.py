@@ -132,6 +132,20 @@ def test_a_call_does_not_depend_on_the_one_before(rng):
             assert state == after
 
 
+@pytest.mark.parametrize("make", [models.dense, lambda *a: models.csb(*a, (64, 64), 1, 0.3)])
+def test_steps_of_batches_of_changing_size(make, rng):
+    """Memory of a larger batch serves smaller ones."""
+    packed = models.model(rng, hidden_size=64, input_size=64, make=make)
+    engine = models.engine_of(quantize(packed, "int8"))
+    for batch in (5, 2, 7, 0, 3):
+        x = models.sequence(rng, engine.program, 1, (batch,))
+        state = models.random_state(rng, engine, batch)
+        expected, after = engine(x, state)
+        got, stepped = engine.step(x[0], state)
+        np.testing.assert_array_equal(got, expected[0])
+        assert stepped == after
+
+
 def check_many(program, cases, *, threads=1, isa="-", before=()):  # noqa: F811
     for base, _ in cases.values():
         inputs, parts = f"{base}.x", 1 if threads == 1 else 3

@@ -244,18 +244,18 @@ class Engine:
         lanes = None
         with contextlib.suppress(IndexError):
             lanes = self._batches.pop()  # atomic, as append is
-        if lanes is None or len(lanes.x) != batch:
+        if lanes is None or len(lanes.x) < batch:  # of more, the first ones will do
             sizes = (self._lane_nbytes, self._image.states.nbytes)
             lanes = Lanes(batch, *sizes, self.program.streams["input"], self._output_width)
         try:
-            lanes.x[...] = x
-            lanes.states[...] = 0 if before is None else before.data
+            lanes.x[:batch] = x
+            lanes.states[:batch] = 0 if before is None else before.data
             error = self._run_many(ctypes.byref(self._model), *lanes.pointers, 1, batch, None)
             if error:
                 raise _error(error, self)
             after = State(self._image.states, batch)
-            after.data[...] = lanes.states
-            return lanes.y.copy(), after
+            after.data[...] = lanes.states[:batch]
+            return lanes.y[:batch].copy(), after
         finally:
             self._batches.append(lanes)
 

@@ -88,7 +88,7 @@ static inline stretch all_of(const csbrnn_section *s, const unsigned char *image
     return all;
 }
 
-/* Tile `t` of each strip of a quad, of which i_dot_at has 16 columns each. */
+/* Tile `t` of each strip of a quad, of which DOT_AT has 16 columns each. */
 #define DOT_AT(sum, weights, group, at) isum_dot_at(sum, weights, group, x, at, whole)
 #define LINE_TILE(t) \
     QUAD_TILE(DOT_AT, t, a, b, c, d, wide *(t), 16 + wide * (t), 32 + wide * (t), 48 + wide * (t))
